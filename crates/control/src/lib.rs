@@ -1,0 +1,1 @@
+//! Configuration, discovery, consent and diagnosis.

@@ -1,0 +1,1 @@
+//! The cage: a small program that starts a server, and leaves nothing behind when it ends.

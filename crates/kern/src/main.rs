@@ -1,0 +1,2 @@
+//! The `kern` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bytes to frame to message and back, in five protocol revisions.

@@ -1,0 +1,1 @@
+//! One event loop per core: drivers, timers, posts, watermarks, watchdog.

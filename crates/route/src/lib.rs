@@ -1,0 +1,1 @@
+//! Where a request goes: the catalog of every upstream's tools, prompts and resources.

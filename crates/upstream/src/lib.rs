@@ -1,0 +1,1 @@
+//! Who answers, and is it alive: handshakes, restarts, links to MCP servers.
