@@ -1,1 +1,18 @@
-//! One event loop per core: drivers, timers, posts, watermarks, watchdog.
+//! One event loop per core.
+//!
+//! A [`Cluster`] runs one thread per core; each turns completions, timers and posts into the closed
+//! set of [`Event`]s and hands them to its [`App`], which acts through [`Io`].
+//!
+//! Invariants: an app is only ever called on its own core; a stream never changes core once it
+//! was handed to an app; nothing an app closes is destroyed before the turn ends.
+//!
+//! Reading order: [`event`], [`io`], `turn`, `driver`.
+
+pub mod driver;
+pub mod event;
+pub mod io;
+
+pub use event::{
+    App, ChildExit, Chunk, Closed, Command, Event, Listen, Local, Peer, Signal, Target, Watermarks,
+};
+pub use io::{Child, Io};

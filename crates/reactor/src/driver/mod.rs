@@ -1,0 +1,140 @@
+//! What a core needs of the system below it.
+//!
+//! A driver owns descriptors, children and the clock; it knows nothing of timers, posts, TLS or
+//! watermarks (those are `Io`'s). Every driver passes the same conformance suite
+//! (`tests/driver_conformance.rs`).
+//!
+//! Rules every driver keeps:
+//! - Completion style: an operation is handed over, its end comes out of [`Driver::wait`].
+//! - One [`Batch`] a stream at a time: the next is handed over only after `Sent`. The driver owns
+//!   the batch until then and sends all of it, however many system calls that takes.
+//! - After [`Driver::close`] no completion for that key comes out any more, whatever is in flight.
+//! - A stream receives from the moment it exists until `receive(key, false)`; data received before
+//!   the switch may still come out once.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_terms::{Instant, Key};
+
+use crate::event::{ChildExit, Chunk, Command, Listen, Local, Peer, Signal};
+
+/// What a driver reports.
+#[derive(Debug)]
+pub enum Completion {
+    /// A socket was accepted. It belongs to no stream yet: the core adopts it, or hands it to
+    /// another core.
+    Accepted { listener: Key, socket: Socket, peer: Peer },
+    /// An outbound connection was made or failed.
+    Connected { stream: Key, result: io::Result<()> },
+    /// Bytes arrived.
+    Received { stream: Key, chunk: Chunk },
+    /// The peer finished (`Ok`) or reading failed.
+    ReadEnded { stream: Key, result: io::Result<()> },
+    /// The batch was sent whole, or failed; the memory comes back for reuse.
+    Sent { stream: Key, batch: Batch, result: io::Result<()> },
+    /// A child ended and was reaped.
+    Exited { child: Key, exit: ChildExit },
+    /// The process received a signal it asked to see.
+    Signal(Signal),
+}
+
+/// What to send: one owned buffer, then shared pieces, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Copied bytes and shared pieces in the order they were queued.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a batch.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes copied into memory of the core's pool.
+    Owned(Vec<u8>),
+    /// Bytes shared with others.
+    Shared(Bytes),
+}
+
+impl Piece {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Piece::Owned(bytes) => bytes,
+            Piece::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// An accepted socket on its way to the core that will keep it.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix stream.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+    /// A connection of the simulated world.
+    Simulated(u64),
+}
+
+/// Where to connect, with the name already resolved.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// TCP.
+    Tcp(std::net::SocketAddr),
+    /// A Unix socket.
+    Unix(std::path::PathBuf),
+    /// A named listener of the simulated world.
+    Simulated(String),
+}
+
+/// Ends a driver's sleep from any thread.
+pub trait Wake: Send + Sync {
+    /// Makes the driver's current or next [`Driver::wait`] return. Cheap when it is awake already.
+    fn wake(&self);
+}
+
+/// The system below one core.
+pub trait Driver {
+    /// `portable`, `uring` or `sim`.
+    fn name(&self) -> &'static str;
+    /// The clock.
+    fn now(&self) -> Instant;
+    /// 64 random bits: the system's, or the simulation's seeded ones.
+    fn entropy(&mut self) -> u64;
+    /// Another thread's way to wake this driver.
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Starts accepting.
+    fn listen(&mut self, listener: Key, at: &Listen) -> io::Result<Local>;
+    /// Stops accepting; the descriptor is closed (a Unix socket's file removed).
+    fn unlisten(&mut self, listener: Key);
+    /// Takes an accepted socket and starts receiving.
+    fn adopt(&mut self, stream: Key, socket: Socket) -> io::Result<()>;
+    /// Starts connecting.
+    fn connect(&mut self, stream: Key, to: &Address) -> io::Result<()>;
+    /// Makes the process's own standard input and output a stream.
+    fn stdio(&mut self, stream: Key) -> io::Result<()>;
+    /// Starts a child in a process group of its own; `pipes` is its stdin and stdout as one
+    /// stream, `errors` its stderr. Returns the process id.
+    fn spawn(&mut self, child: Key, pipes: Key, errors: Key, command: &Command) -> io::Result<u32>;
+    /// Signals the child's whole group.
+    fn signal(&mut self, child: Key, signal: Signal) -> io::Result<()>;
+    /// Asks for [`Completion::Signal`] instead of the default action.
+    fn watch_signals(&mut self) -> io::Result<()>;
+
+    /// Switches receiving on or off.
+    fn receive(&mut self, stream: Key, on: bool);
+    /// Hands a batch over.
+    fn send(&mut self, stream: Key, batch: Batch);
+    /// Ends the sending direction (FIN, closed stdin). Only called with no batch in flight.
+    fn finish(&mut self, stream: Key);
+    /// Drops the stream at once.
+    fn close(&mut self, stream: Key);
+
+    /// Sleeps until `until` (for ever if `None`) or until something happens, and reports it.
+    /// `until` in the past means: look, but do not sleep.
+    fn wait(&mut self, until: Option<Instant>, completions: &mut Vec<Completion>)
+    -> io::Result<()>;
+}

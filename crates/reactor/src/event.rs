@@ -1,0 +1,194 @@
+//! What can wake a core, and the values those events carry.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kern_terms::{CoreId, Key};
+
+use crate::Io;
+
+/// Everything that can wake a core. The set is closed: what is not here cannot happen to an app.
+#[derive(Debug)]
+pub enum Event<P> {
+    /// A listener accepted a connection and this core will keep it. Reading starts at once.
+    Accepted { listener: Key, stream: Key, peer: Peer },
+    /// An outbound stream is usable (TCP connected, TLS agreed).
+    Connected { stream: Key },
+    /// Bytes arrived.
+    Received { stream: Key, chunk: Chunk },
+    /// The peer will send no more; sending to it may still work.
+    Finished { stream: Key },
+    /// The stream is gone; its key is dead. Comes exactly once for every stream, except those the
+    /// app closed itself, for which it does not come.
+    Closed { stream: Key, why: Closed },
+    /// What was queued for the stream fell below the low watermark after having been above the
+    /// high one.
+    Drained { stream: Key },
+    /// A timer fired. `token` is what the app gave.
+    Timer { timer: Key, token: u64 },
+    /// A callback asked for with [`Io::this_turn`] or [`Io::next_turn`].
+    Callback { token: u64 },
+    /// A child of this core ended and was reaped.
+    Exited { child: Key, exit: ChildExit },
+    /// The process was signalled; only the first core sees it.
+    Signal(Signal),
+    /// Another core, an errand or a thread outside sent this.
+    Post { from: Option<CoreId>, message: P },
+    /// This core is to end: finish what is in hand, then call [`Io::leave`].
+    Retire,
+}
+
+/// The program a core runs.
+pub trait App {
+    /// What cores send each other.
+    type Post: Send + 'static;
+
+    /// Called once, on the core's own thread, before the first turn.
+    fn start(&mut self, io: &mut Io<Self::Post>);
+
+    /// Called for each event of a turn.
+    fn event(&mut self, io: &mut Io<Self::Post>, event: Event<Self::Post>);
+
+    /// Called after the last event of each turn, before the core sleeps: the place to send what the
+    /// turn gathered.
+    fn turn_end(&mut self, _io: &mut Io<Self::Post>) {}
+}
+
+/// Received bytes, owned by whoever holds them and given back to their pool on drop.
+///
+/// Drop soon: a core has a bounded number of receive buffers.
+pub struct Chunk {
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// A chunk of its own memory.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+}
+
+impl std::ops::Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len())
+    }
+}
+
+/// Why a stream is gone.
+#[derive(Debug)]
+pub enum Closed {
+    /// Both directions ended in order.
+    Orderly,
+    /// The connection could not be made.
+    Refused(std::io::Error),
+    /// The TLS handshake failed; the text names the cause.
+    Tls(String),
+    /// It broke.
+    Broken(std::io::Error),
+}
+
+/// Who connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// Over a Unix socket; the user id where the system tells.
+    Unix { uid: Option<u32> },
+    /// A simulated peer.
+    Simulated(u64),
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP, on every core (`SO_REUSEPORT`) where `shared`.
+    Tcp { address: SocketAddr, shared: bool },
+    /// A Unix socket, made with mode 0600; a stale file is replaced, a live one is an error.
+    Unix(PathBuf),
+    /// A named listener of the simulated world.
+    Simulated(String),
+}
+
+/// Where a listener really listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// TCP, with the port the system chose.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(PathBuf),
+    /// A name.
+    Simulated(String),
+}
+
+/// Where to connect.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Plain TCP. The name is resolved off the core; all addresses are tried in turn.
+    Tcp { host: String, port: u16 },
+    /// TLS over TCP, with the host as server name.
+    Tls { host: String, port: u16 },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A program to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Path, or a name to look up on `PATH`.
+    pub program: String,
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// The child's whole environment; nothing is inherited.
+    pub env: Vec<(String, String)>,
+    /// Working directory; the current one if `None`.
+    pub cwd: Option<PathBuf>,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChildExit {
+    /// Its exit code, if it exited.
+    pub code: Option<i32>,
+    /// The signal that ended it, otherwise.
+    pub signal: Option<i32>,
+}
+
+/// Signals sent to and received from processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP.
+    Hangup,
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL; cannot be received.
+    Kill,
+}
+
+/// Watermarks of a stream's send queue, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// At or below: [`Event::Drained`].
+    pub low_bytes: usize,
+    /// Above: [`Io::is_full`].
+    pub high_bytes: usize,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { low_bytes: 64 << 10, high_bytes: 1 << 20 }
+    }
+}
+
+/// How long a turn may take before the watchdog reports it.
+pub const TURN_MAX: Duration = Duration::from_millis(50);
