@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kern_terms::{CoreId, Key};
@@ -60,12 +61,32 @@ pub trait App {
 /// Drop soon: a core has a bounded number of receive buffers.
 pub struct Chunk {
     bytes: Vec<u8>,
+    pool: Option<(Rc<dyn Recycle>, u32)>,
+}
+
+/// Where a chunk's memory goes back to.
+pub trait Recycle {
+    /// Takes the memory of a dropped chunk. `tag` is what [`Chunk::pooled`] was given.
+    fn recycle(&self, tag: u32, bytes: Vec<u8>);
 }
 
 impl Chunk {
     /// A chunk of its own memory.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Self { bytes }
+        Self { bytes, pool: None }
+    }
+
+    /// A chunk whose memory goes back to `pool`, together with `tag`, when it is dropped.
+    pub fn pooled(bytes: Vec<u8>, pool: Rc<dyn Recycle>, tag: u32) -> Self {
+        Self { bytes, pool: Some((pool, tag)) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Some((pool, tag)) = self.pool.take() {
+            pool.recycle(tag, std::mem::take(&mut self.bytes));
+        }
     }
 }
 

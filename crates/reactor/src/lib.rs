@@ -13,6 +13,7 @@ pub mod event;
 pub mod io;
 
 pub use event::{
-    App, ChildExit, Chunk, Closed, Command, Event, Listen, Local, Peer, Signal, Target, Watermarks,
+    App, ChildExit, Chunk, Closed, Command, Event, Listen, Local, Peer, Recycle, Signal, Target,
+    Watermarks,
 };
 pub use io::{Child, Io};

@@ -10,7 +10,22 @@
 //!   the batch until then and sends all of it, however many system calls that takes.
 //! - After [`Driver::close`] no completion for that key comes out any more, whatever is in flight.
 //! - A stream receives from the moment it exists until `receive(key, false)`; data received before
-//!   the switch may still come out once.
+//!   the switch may still come out once, and so may `ReadEnded`. `ReadEnded` comes at most once.
+//! - When `connect` or `adopt` returns an error, or `Connected` carries one, the driver has forgotten
+//!   the stream. The same key may then be handed to `connect` again (the next address), also after
+//!   `close`: nothing that belongs to the earlier use comes out any more.
+//! - After a failed `Sent` or `ReadEnded` the stream stays until `close`. A failed `Sent` leaves the
+//!   receiving direction as it is: a child that closed its stdin may still write.
+//! - `Exited` says nothing about the pipes, which may still hold data; each ends for itself. The
+//!   child's key is dead after `Exited`.
+//! - One `wait` reports a bounded number of completions, and a bounded number of bytes a stream, so
+//!   that posts and timers get their turn; what is left comes out of the next one.
+//! - Dropping a driver closes everything and kills (SIGKILL) the groups of children still running.
+//! - Instants of all drivers of a process but `sim` come from [`monotonic`], so that cores can send
+//!   each other deadlines.
+//!
+//! Where to put things: `unix/` holds what every Unix driver needs (sockets, processes, signals,
+//! stdio) as functions that return plain descriptors.
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +34,14 @@ use bytes::Bytes;
 use kern_terms::{Instant, Key};
 
 use crate::event::{ChildExit, Chunk, Command, Listen, Local, Peer, Signal};
+
+/// The clock of all real drivers: time since an origin that the process chose once.
+pub fn monotonic() -> Instant {
+    static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let origin = ORIGIN.get_or_init(std::time::Instant::now);
+    // One second ahead of the origin, so that zero stays free as "never".
+    Instant::from_nanos(1_000_000_000) + origin.elapsed()
+}
 
 /// What a driver reports.
 #[derive(Debug)]
@@ -126,12 +149,19 @@ pub trait Driver {
 
     /// Switches receiving on or off.
     fn receive(&mut self, stream: Key, on: bool);
-    /// Hands a batch over.
-    fn send(&mut self, stream: Key, batch: Batch);
+    /// Hands a batch over. `Some` gives it back at once: everything has left already (or failed), and
+    /// no [`Completion::Sent`] follows.
+    fn send(&mut self, stream: Key, batch: Batch) -> Option<(Batch, io::Result<()>)>;
     /// Ends the sending direction (FIN, closed stdin). Only called with no batch in flight.
     fn finish(&mut self, stream: Key);
     /// Drops the stream at once.
     fn close(&mut self, stream: Key);
+
+    /// Resolves a name without leaving the core. `None`, the rule, sends the name to the system's
+    /// resolver in an errand; the simulation answers here.
+    fn resolve(&mut self, _host: &str, _port: u16) -> Option<Vec<Address>> {
+        None
+    }
 
     /// Sleeps until `until` (for ever if `None`) or until something happens, and reports it.
     /// `until` in the past means: look, but do not sleep.
