@@ -1,1 +1,30 @@
-//! Configuration, discovery, consent and diagnosis.
+//! What is configured, found and allowed, and what does this machine offer?
+//!
+//! Layout, in reading order: `plan` (what the rest of the program acts on), `secret` (values named
+//! but not read), `config` (`kern.toml` to plan), `discover` (the clients' files to upstreams),
+//! `consent` (whose commands may run), `load` (all of it together), `diff` (what a reload changes),
+//! `watch`, `doctor`.
+//!
+//! Invariants: this room opens no socket except to ask whether a port is free; nothing it prints
+//! contains the value of an environment variable or a header; parsers are functions of text and of
+//! [`Surroundings`], so the paths of every operating system are tested on one.
+
+mod diff;
+mod endpoint;
+pub mod limits;
+mod plan;
+mod program;
+mod resolve;
+mod secret;
+mod surroundings;
+
+pub use diff::{Diff, diff};
+pub use endpoint::{Endpoint, UrlError};
+pub use plan::{
+    Builtin, CommandPlan, Cores, Driver, Instances, Kind, Limits, LogFormat, LogPlan, Origin, Plan,
+    ServePlan, SourceFile, ToolFilter, Transport, UpstreamPlan, UrlPlan,
+};
+pub use program::find_program;
+pub use resolve::{CommandLaunch, Launch, Remote, ResolveError};
+pub use secret::{MissingValue, Secret, Template, TemplateError};
+pub use surroundings::{BASE_VARIABLES, Os, Surroundings};
