@@ -1,1 +1,18 @@
 //! Bytes to frame to message and back, in five protocol revisions.
+
+pub mod encode;
+pub mod envelope;
+pub mod errors;
+pub mod json;
+pub mod limits;
+pub mod method;
+pub mod rewrite;
+
+pub use envelope::{Envelope, Kind, ScanError, ScanLimits, scan};
+pub use json::Span;
+pub use method::Method;
+pub use rewrite::Splice;
+
+pub mod http;
+pub mod lines;
+pub mod sse;
