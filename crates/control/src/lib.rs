@@ -9,17 +9,24 @@
 //! contains the value of an environment variable or a header; parsers are functions of text and of
 //! [`Surroundings`], so the paths of every operating system are tested on one.
 
+mod config;
 mod diff;
+mod discover;
 mod endpoint;
+mod error;
 pub mod limits;
+mod node;
 mod plan;
 mod program;
 mod resolve;
 mod secret;
 mod surroundings;
 
+pub use config::{Clients, Config, DiscoverPlan, parse_config, parse_plan};
 pub use diff::{Diff, diff};
+pub use discover::ClientId;
 pub use endpoint::{Endpoint, UrlError};
+pub use error::{Error, Problem};
 pub use plan::{
     Builtin, CommandPlan, Cores, Driver, Instances, Kind, Limits, LogFormat, LogPlan, Origin, Plan,
     ServePlan, SourceFile, ToolFilter, Transport, UpstreamPlan, UrlPlan,
