@@ -1,0 +1,140 @@
+//! In which order do cores and world move?
+//!
+//! One thread turns every core. While several cores could run, or a core could run and something
+//! else is due, the seed decides who goes first. Invariants: time advances only when no core has
+//! anything to do, and by the cost of each turn, so a core that never sleeps cannot stop the clock.
+
+use std::time::Duration;
+
+use kern_terms::{CoreId, Instant};
+
+use super::world::{Due, World};
+
+/// A core that can be turned.
+pub trait Turn {
+    /// One turn of the event loop, which does not sleep. False when the core has left; it is
+    /// dropped then.
+    fn turn(&mut self) -> bool;
+}
+
+impl<F: FnMut() -> bool> Turn for F {
+    fn turn(&mut self) -> bool {
+        self()
+    }
+}
+
+/// The cost of a turn, ns: from a cheap one to one that did a lot.
+const TURN_NS: (u64, u64) = (500, 60_000);
+
+/// How long an errand takes, ns.
+const ERRAND_NS: (u64, u64) = (10_000, 30_000_000);
+
+/// Turns cores and world until something is so.
+pub struct Runner {
+    world: World,
+    cores: Vec<(usize, Box<dyn Turn>)>,
+}
+
+impl Runner {
+    /// A runner without cores.
+    pub fn new(world: &World) -> Self {
+        Self { world: world.clone(), cores: Vec::new() }
+    }
+
+    /// The world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Adds a core whose driver is a [`SimDriver`](super::SimDriver) of that id.
+    pub fn add(&mut self, core: CoreId, turn: impl Turn + 'static) {
+        self.cores.push((core.0 as usize, Box::new(turn)));
+    }
+
+    /// Cores that have not left.
+    pub fn core_count(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Drops every core as a crash would: nothing is said to anybody.
+    pub fn crash(&mut self) {
+        self.cores.clear();
+    }
+
+    /// Does the next thing. False when there is nothing left that could happen.
+    pub fn step(&mut self) -> bool {
+        self.step_before(Instant::FAR)
+    }
+
+    /// As [`Runner::step`]; false also when the next thing lies after `deadline`.
+    fn step_before(&mut self, deadline: Instant) -> bool {
+        let (now, runnable, next_wake) = self.survey();
+        let due = self.world.next_due();
+        let is_due = due.is_some_and(|at| at <= now);
+        if is_due && (runnable.is_empty() || self.draw(4) != 0) {
+            self.world.happen();
+            return true;
+        }
+        if !runnable.is_empty() {
+            let index = runnable[self.draw(runnable.len() as u64) as usize];
+            self.turn(index);
+            return true;
+        }
+        match due.into_iter().chain(next_wake).min() {
+            Some(at) if at <= deadline.as_nanos() => {
+                self.world.advance(at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn survey(&self) -> (u64, Vec<usize>, Option<u64>) {
+        let state = self.world.state.borrow();
+        let of = |index: &usize| &state.cores[*index];
+        let runnable = |(_, (id, _)): &(usize, &(usize, _))| of(id).is_runnable(state.now);
+        let indices = self.cores.iter().enumerate().filter(runnable).map(|(at, _)| at).collect();
+        let next_wake = self.cores.iter().filter_map(|(id, _)| of(id).wake_at).min();
+        (state.now, indices, next_wake)
+    }
+
+    fn draw(&self, end: u64) -> u64 {
+        self.world.state.borrow_mut().scheduling.below(end)
+    }
+
+    fn turn(&mut self, index: usize) {
+        let id = self.cores[index].0;
+        self.world.state.borrow_mut().note("turn", id as u64, 0);
+        if !self.cores[index].1.turn() {
+            self.cores.remove(index);
+        }
+        let mut state = self.world.state.borrow_mut();
+        state.now += state.scheduling.size(TURN_NS.0, TURN_NS.1);
+    }
+
+    /// Lets time pass. Ends early when nothing is left that could happen.
+    pub fn run_for(&mut self, time: Duration) {
+        let deadline = self.world.now() + time;
+        while self.world.now() < deadline && self.step_before(deadline) {}
+    }
+
+    /// Runs until `done`, which is asked after every step. False if it is not so by `deadline`, or
+    /// cannot become so because nothing is left that could happen.
+    pub fn run_until(&mut self, deadline: Instant, mut done: impl FnMut() -> bool) -> bool {
+        while !done() {
+            if self.world.now() >= deadline || !self.step_before(deadline) {
+                return done();
+            }
+        }
+        true
+    }
+}
+
+impl World {
+    /// Runs `work` after a seeded delay, on this thread: how errands run here.
+    pub fn later(&self, core: CoreId, work: impl FnOnce() + 'static) {
+        let mut state = self.state.borrow_mut();
+        let at = state.now + state.scheduling.size(ERRAND_NS.0, ERRAND_NS.1);
+        state.schedule(at, Due::Work { core: core.0 as usize, work: Box::new(work) });
+    }
+}
