@@ -2,10 +2,13 @@
 
 pub mod encode;
 pub mod envelope;
+pub mod era;
 pub mod errors;
+pub mod headers;
 pub mod json;
 pub mod limits;
 pub mod method;
+pub mod names;
 pub mod rewrite;
 
 pub use envelope::{Envelope, Kind, ScanError, ScanLimits, scan};

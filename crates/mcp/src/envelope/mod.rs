@@ -153,6 +153,8 @@ pub struct Envelope {
     pub result_type: Option<Span>,
     /// `result.isError`.
     pub is_error: Option<Span>,
+    /// `result.structuredContent` of `tools/call`.
+    pub structured_content: Option<Span>,
     /// `result.tools`.
     pub tools: Option<Span>,
     /// `result.prompts`.

@@ -228,6 +228,7 @@ impl<'a> Reader<'a> {
             b"_meta" => return self.meta(),
             b"resultType" => &mut envelope.result_type,
             b"isError" => &mut envelope.is_error,
+            b"structuredContent" => &mut envelope.structured_content,
             b"inputRequests" => &mut envelope.input_requests,
             b"requestState" => &mut envelope.request_state,
             b"tools" => &mut envelope.tools,
