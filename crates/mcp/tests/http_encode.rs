@@ -61,8 +61,8 @@ fn the_bytes_on_the_wire_are_these() {
             &[("accept", b"application/json"), ("Host", b"evil")],
             Some(12)
         )),
-        "POST /mcp?a=b HTTP/1.1\r\nhost: h:1\r\ncontent-length: 12\r\n\
-         accept: application/json\r\n\r\n"
+        "POST /mcp?a=b HTTP/1.1\r\nhost: h:1\r\naccept: application/json\r\n\
+         content-length: 12\r\n\r\n"
     );
 }
 

@@ -121,21 +121,70 @@ pub fn request_head(
     extra: &[Header<'_>],
     body_bytes: Option<u64>,
 ) {
-    debug_assert!(method.bytes().all(is_token_byte), "a method is a token");
-    out.extend(method.bytes().filter(|byte| is_token_byte(*byte)));
-    out.push(b' ');
-    write_target(out, target);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    header(out, "host", host.as_bytes());
-    if let Some(bytes) = body_bytes {
-        content_length(out, bytes);
-    }
+    let mut head = RequestHead::start(out, method, target, host);
     for (name, value) in extra {
+        head.header(name, value);
+    }
+    head.finish(body_bytes);
+}
+
+/// Header lines checked and written once, to be used in many heads.
+#[derive(Clone, Default)]
+pub struct HeaderLines(Vec<u8>);
+
+impl HeaderLines {
+    /// Appends one header, under the rules of this module.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
         if !name.eq_ignore_ascii_case("host") {
-            headers(out, &[(name, value)]);
+            headers(&mut self.0, &[(name, value)]);
         }
     }
-    out.extend_from_slice(b"\r\n");
+}
+
+impl std::fmt::Debug for HeaderLines {
+    /// Values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HeaderLines({} bytes)", self.0.len())
+    }
+}
+
+/// A request head in the writing; [`RequestHead::finish`] ends it.
+#[derive(Debug)]
+pub struct RequestHead<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> RequestHead<'o> {
+    /// Appends the request line and the Host header.
+    pub fn start(out: &'o mut Vec<u8>, method: &str, target: &str, host: &str) -> Self {
+        debug_assert!(method.bytes().all(is_token_byte), "a method is a token");
+        out.extend(method.bytes().filter(|byte| is_token_byte(*byte)));
+        out.push(b' ');
+        write_target(out, target);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        header(out, "host", host.as_bytes());
+        Self { out }
+    }
+
+    /// Appends a header; a second Host is left out.
+    pub fn header(&mut self, name: &str, value: &[u8]) {
+        if !name.eq_ignore_ascii_case("host") {
+            headers(self.out, &[(name, value)]);
+        }
+    }
+
+    /// Appends lines made before.
+    pub fn lines(&mut self, lines: &HeaderLines) {
+        self.out.extend_from_slice(&lines.0);
+    }
+
+    /// Ends the head. The caller appends a body of `body_bytes`; `None`: there is none.
+    pub fn finish(self, body_bytes: Option<u64>) {
+        if let Some(bytes) = body_bytes {
+            content_length(self.out, bytes);
+        }
+        self.out.extend_from_slice(b"\r\n");
+    }
 }
 
 fn response_start(out: &mut Vec<u8>, status: u16, keep_alive: bool) {

@@ -92,6 +92,16 @@ impl Decoder {
         }
     }
 
+    /// Makes this a decoder for a fresh stream, keeping its buffers.
+    pub fn reset(&mut self) {
+        self.clear_event();
+        self.line.clear();
+        self.skipping = false;
+        self.skipped_line = false;
+        self.after_cr = false;
+        self.first_line = true;
+    }
+
     /// Takes the next bytes of the stream and hands each event they complete to `each`.
     ///
     /// # Errors
