@@ -10,23 +10,32 @@
 //! [`Surroundings`], so the paths of every operating system are tested on one.
 
 mod config;
+mod consent;
 mod diff;
 mod discover;
 mod endpoint;
 mod error;
 pub mod limits;
+mod load;
 mod node;
 mod plan;
 mod program;
 mod resolve;
 mod secret;
+mod show;
 mod surroundings;
+mod table;
 
 pub use config::{Clients, Config, DiscoverPlan, parse_config, parse_plan};
+pub use consent::{Answer, Consent, ConsentRequest, ConsentStore, ask};
 pub use diff::{Diff, diff};
-pub use discover::ClientId;
+pub use discover::{
+    ClientId, DiscoverOptions, Discovery, FileState, Finding, FoundFile, Reason, Scope, Verdict,
+    discover,
+};
 pub use endpoint::{Endpoint, UrlError};
 pub use error::{Error, Problem};
+pub use load::{Listen, Loaded, Overrides, default_config_path, load};
 pub use plan::{
     Builtin, CommandPlan, Cores, Driver, Instances, Kind, Limits, LogFormat, LogPlan, Origin, Plan,
     ServePlan, SourceFile, ToolFilter, Transport, UpstreamPlan, UrlPlan,

@@ -11,6 +11,7 @@ mod upstream;
 
 use std::path::Path;
 
+pub(crate) use check::parse_listen;
 pub(crate) use name::{distinct_name, fit_name};
 pub(crate) use upstream::{command_words, is_header_name, is_managed_header};
 

@@ -256,13 +256,13 @@ fn url(reader: &mut Reader<'_>, section: Section<'_>, scope: &Scope<'_>) -> Opti
             reader.problem(&name_span, format!("`{name}` is no name of a header"));
         } else if is_managed_header(&lower) {
             reader.problem(&name_span, format!("kern writes the header `{name}` itself"));
-        } else if headers.contains_key(&lower) {
-            reader.problem(&name_span, format!("the header `{name}` is set twice"));
         } else if let Some(value) =
             template(reader, section, &format!("headers.{name}"), word, scope)
         {
             warn_in_clear(reader, section, &format!("headers.{name}"), &name_span, &value);
-            headers.insert(lower, value);
+            if headers.insert(lower, value).is_some() {
+                reader.problem(&name_span, format!("the header `{name}` is set twice"));
+            }
         }
     }
     Some(UrlPlan { url: url?, headers: headers.into_iter().collect(), transport })
