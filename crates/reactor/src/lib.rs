@@ -11,9 +11,29 @@
 pub mod driver;
 pub mod event;
 pub mod io;
+pub mod limits;
+pub mod stats;
 
+mod accept;
+mod cluster;
+mod dial;
+mod errands;
+mod lanes;
+mod load;
+mod post;
+mod stream;
+mod timer;
+mod tls;
+mod turn;
+mod watchdog;
+
+pub use cluster::{Cluster, Handle, Options};
+pub use errands::{ErrandThreads, Errands};
 pub use event::{
     App, ChildExit, Chunk, Closed, Command, Event, Listen, Local, Peer, Recycle, Signal, Target,
     Watermarks,
 };
 pub use io::{Child, Io};
+pub use lanes::Directory;
+pub use stats::{Histogram, Stats};
+pub use turn::Core;

@@ -27,6 +27,17 @@
 //! Where to put things: `unix/` holds what every Unix driver needs (sockets, processes, signals,
 //! stdio) as functions that return plain descriptors.
 
+pub mod sim;
+
+mod chunks;
+mod entropy;
+mod names;
+pub mod portable;
+#[cfg(unix)]
+mod unix;
+#[cfg(target_os = "linux")]
+pub mod uring;
+
 use std::io;
 use std::sync::Arc;
 
@@ -34,6 +45,65 @@ use bytes::Bytes;
 use kern_terms::{Instant, Key};
 
 use crate::event::{ChildExit, Chunk, Command, Listen, Local, Peer, Signal};
+
+/// Which driver to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The best this system allows.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// Readiness (epoll, kqueue, IOCP); works everywhere.
+    Portable,
+}
+
+/// Makes the chosen driver, for the calling thread.
+///
+/// # Errors
+/// The system's; `Unsupported` where io_uring was insisted on and is not to be had.
+pub fn choose(choice: Choice) -> io::Result<Box<dyn Driver>> {
+    let portable = || Ok(Box::new(portable::Portable::new()?) as Box<dyn Driver>);
+    match choice {
+        Choice::Portable => portable(),
+        Choice::Uring => open_uring(),
+        Choice::Auto => open_uring().or_else(|error| {
+            static SAID: std::sync::Once = std::sync::Once::new();
+            SAID.call_once(|| tracing::info!(%error, "io_uring is not used"));
+            portable()
+        }),
+    }
+}
+
+/// Whether io_uring can be used here; if not, why.
+///
+/// # Errors
+/// The reason, for an operator.
+pub fn probe_uring() -> Result<(), String> {
+    open_uring().map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn open_uring() -> io::Result<Box<dyn Driver>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no io_uring driver"))
+}
+
+/// Waits until what was sent to the process's stdout has left it, at most `most`.
+pub(crate) fn drain_stdio(most: std::time::Duration) {
+    #[cfg(unix)]
+    unix::stdio::drain(most);
+    #[cfg(not(unix))]
+    portable::drain_stdio(most);
+}
+
+/// Keeps the calling thread on one processor, by the core's number among those allowed.
+pub(crate) fn pin_thread(core: kern_terms::CoreId) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = unix::pin_thread(usize::from(core.0)) {
+        tracing::warn!(core = %core, %error, "the core is not pinned");
+    }
+    #[cfg(not(target_os = "linux"))]
+    tracing::info!(core = %core, "cores are not pinned on this system");
+}
 
 /// The clock of all real drivers: time since an origin that the process chose once.
 pub fn monotonic() -> Instant {

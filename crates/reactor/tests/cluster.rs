@@ -1,0 +1,142 @@
+//! Does a cluster do over real sockets what its app asks for, and end when told?
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use kern_reactor::driver::Choice;
+use kern_reactor::{App, Cluster, Event, Io, Listen, Local, Options};
+use kern_terms::CoreId;
+
+/// Echoes; tells of its address; forwards posts round the ring of cores.
+struct Echo {
+    listen: Listen,
+    tell: Sender<Told>,
+}
+
+#[derive(Debug)]
+enum Told {
+    Listening(Local),
+    Post(CoreId, u32),
+    Left(CoreId),
+}
+
+impl App for Echo {
+    type Post = u32;
+
+    fn start(&mut self, io: &mut Io<u32>) {
+        let (_, local) = io.listen(&self.listen).unwrap();
+        self.tell.send(Told::Listening(local)).unwrap();
+    }
+
+    fn event(&mut self, io: &mut Io<u32>, event: Event<u32>) {
+        match event {
+            Event::Received { stream, chunk } => io.send(stream, &chunk),
+            Event::Finished { stream } => io.finish(stream),
+            Event::Post { message, .. } => {
+                let cores = io.cores();
+                let here = cores.iter().position(|core| *core == io.core()).unwrap();
+                if message > 0 {
+                    io.post(cores[(here + 1) % cores.len()], message - 1);
+                }
+                self.tell.send(Told::Post(io.core(), message)).unwrap();
+            }
+            Event::Retire => {
+                self.tell.send(Told::Left(io.core())).unwrap();
+                io.leave();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn start(
+    cores: usize,
+    driver: Choice,
+) -> (Cluster<u32>, SocketAddr, std::sync::mpsc::Receiver<Told>) {
+    let address = free_address();
+    let (tell, told) = channel();
+    let listen = Listen::Tcp { address, shared: true };
+    let options = Options { cores, driver, ..Options::default() };
+    let cluster =
+        Cluster::start(options, move |_| Echo { listen: listen.clone(), tell: tell.clone() })
+            .unwrap();
+    for _ in 0..cores {
+        let first = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(matches!(first, Told::Listening(_)), "{first:?}");
+    }
+    (cluster, address, told)
+}
+
+fn check_echo(address: SocketAddr, size: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let sent: Vec<u8> = (0..size).map(|i| (i * 31) as u8).collect();
+    let mut writer = stream.try_clone().unwrap();
+    let copy = sent.clone();
+    let thread = std::thread::spawn(move || {
+        writer.write_all(&copy).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    thread.join().unwrap();
+    assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+}
+
+#[test]
+fn clients_of_every_core_get_their_bytes_back() {
+    for driver in [Choice::Portable, Choice::Auto] {
+        let (cluster, address, _told) = start(2, driver);
+        for size in [0, 1, 100, 1 << 20] {
+            check_echo(address, size);
+        }
+        cluster.handle().stop();
+        cluster.join().unwrap();
+    }
+}
+
+#[test]
+fn posts_go_round_all_cores_and_all_cores_end() {
+    let (cluster, _, told) = start(3, Choice::Portable);
+    let handle = cluster.handle();
+    assert!(handle.post(CoreId(0), 100));
+    let mut seen = Vec::new();
+    for left in (0..=100).rev() {
+        match told.recv_timeout(Duration::from_secs(10)).unwrap() {
+            Told::Post(core, message) => {
+                assert_eq!(message, left);
+                seen.push(core);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen[..4], [CoreId(0), CoreId(1), CoreId(2), CoreId(0)]);
+    handle.stop();
+    cluster.join().unwrap();
+    assert_eq!(told.try_iter().filter(|told| matches!(told, Told::Left(_))).count(), 3);
+    assert!(!handle.post(CoreId(0), 1));
+}
+
+#[test]
+fn cores_come_and_go_while_others_serve() {
+    let (cluster, address, told) = start(1, Choice::Portable);
+    let handle = cluster.handle();
+    let added = handle.add_core().unwrap();
+    assert_eq!((added, handle.cores().len()), (CoreId(1), 2));
+    check_echo(address, 1000);
+    assert!(handle.retire(CoreId(0)));
+    while handle.cores().len() > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    check_echo(address, 1000);
+    assert_eq!(handle.add_core().unwrap(), CoreId(0));
+    handle.stop();
+    cluster.join().unwrap();
+    drop(told);
+}
