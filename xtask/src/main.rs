@@ -1,2 +1,49 @@
-//! Checks, conformance runs and benchmarks.
-fn main() {}
+//! `cargo xtask`: what the project asks of itself.
+//!
+//! One subcommand a question; each says what is wrong and what to do, and exits with 1 if anything is.
+
+mod arrows;
+mod ci;
+mod conformance;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks, conformance runs and benchmarks", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything a change must pass
+    Ci(ci::CiArgs),
+    /// Check style: sizes, module docs, banned words, unsafe
+    Tidy(tidy::TidyArgs),
+    /// Compare the rooms' dependencies with the table in ARCHITECTURE.md
+    Arrows,
+    /// Run the official conformance suite
+    Conformance(conformance::ConformanceArgs),
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+    let outcome = match Cli::parse().command {
+        Command::Ci(args) => ci::run(root, &args),
+        Command::Tidy(args) => tidy::run(root, &args),
+        Command::Arrows => arrows::run(root),
+        Command::Conformance(args) => conformance::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
