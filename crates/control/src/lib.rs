@@ -13,6 +13,7 @@ mod config;
 mod consent;
 mod diff;
 mod discover;
+pub mod doctor;
 mod endpoint;
 mod error;
 pub mod limits;
@@ -25,6 +26,7 @@ mod secret;
 mod show;
 mod surroundings;
 mod table;
+pub mod watch;
 
 pub use config::{Clients, Config, DiscoverPlan, parse_config, parse_plan};
 pub use consent::{Answer, Consent, ConsentRequest, ConsentStore, ask};
