@@ -1,2 +1,6 @@
 //! The `kern` program.
+
+mod core;
+mod pipeline;
+
 fn main() {}

@@ -1,0 +1,144 @@
+//! Requests of servers (`roots/list`, `sampling/createMessage`, `elicitation/create`), brought to
+//! the client that caused them.
+//!
+//! Only a server that runs for one session alone can ask: it was told what that client can do. A
+//! shared server was told that its client can do nothing, so its requests are refused.
+//!
+//! Invariants: a request reaches at most one client; each is answered once, by the client, by the
+//! end of the session or by the clock.
+
+use std::time::Duration;
+
+use kern_mcp::{Envelope, Method, Splice, encode, errors};
+use kern_session::Session;
+use kern_terms::{Instant, Key};
+
+use super::words::{Ending, UpstreamId};
+use super::{Core, Io};
+use crate::pipeline::Inbound;
+
+/// Longest wait for a client's answer: a person may have to be asked.
+const ANSWER_MOST: Duration = Duration::from_secs(600);
+
+/// A server's request that waits for its client.
+#[derive(Debug)]
+pub(super) struct Ask {
+    hosted: Key,
+    session: Key,
+    /// The server's JSON-RPC id, raw.
+    id: Box<[u8]>,
+    since: Instant,
+}
+
+/// The id a forwarded request carries to the client.
+fn ask_id(key: Key) -> String {
+    format!("\"q{}\"", key.to_bits())
+}
+
+fn parse_ask_id(raw: &[u8]) -> Option<Key> {
+    let digits = raw.strip_prefix(b"\"q")?.strip_suffix(b"\"")?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Key::from_bits)
+}
+
+impl Core {
+    pub(super) fn server_asks(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        hosted: Option<Key>,
+        flight: Option<Key>,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(id) = envelope.id.map(|span| span.of(message)) else { return };
+        // A shared server over HTTP has its instance on the core that hosts it, if not here.
+        let known = self.upstreams.get(&upstream);
+        let Some(hosted) = hosted.or_else(|| known?.hosted) else {
+            tracing::warn!(?upstream, "a shared server asked its client something: ignored");
+            return;
+        };
+        if envelope.method == Method::Ping {
+            let mut out = Vec::new();
+            encode::result(&mut out, id, b"{}");
+            return self.send_to_server(io, hosted, None, &out);
+        }
+        let session = self.hosted.get(hosted).and_then(|hosted| hosted.session);
+        let Some(session) = session else {
+            let why = "this client declared no such capability";
+            return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
+        };
+        let on_call = flight.and_then(|key| self.flights.get(key)).map(|flight| flight.reply);
+        let to = on_call
+            .or_else(|| self.only_call(session))
+            .or_else(|| self.streams.get(&session).copied())
+            .or_else(|| self.any_call(session));
+        let Some(to) = to else {
+            let why = "the client has no stream open on which it could be asked";
+            return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
+        };
+        let Some(known) = self.sessions.get_mut(session) else { return };
+        if known.asked.len() >= Session::ASKED_MAX {
+            let why = "too many requests wait for this client";
+            return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
+        }
+        let ask = self.asks.insert(Ask { hosted, session, id: id.into(), since: self.now });
+        known.asked.insert(ask);
+        let mut splice = Splice::new(message);
+        if let Some(span) = envelope.id {
+            splice.replace(span, ask_id(ask).into_bytes());
+        }
+        let mut out = Vec::with_capacity(message.len() + 24);
+        splice.write_into(&mut out);
+        self.deliver(io, to, &out, Ending::More);
+    }
+
+    /// Any open call of a session: all its streams lead to the same client.
+    fn any_call(&self, session: Key) -> Option<super::words::ReplyTo> {
+        let calls = &self.sessions.get(session)?.calls;
+        calls.values().find_map(|id| Some(self.flights.get(self.flight_key(*id)?)?.reply))
+    }
+
+    fn refuse_server(&mut self, io: &mut Io, hosted: Key, id: &[u8], code: i64, why: &str) {
+        let mut out = Vec::new();
+        encode::error(&mut out, Some(id), code, why, None);
+        self.send_to_server(io, hosted, None, &out);
+    }
+
+    /// A client answered a forwarded request.
+    pub(crate) fn client_answered(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(span) = inbound.envelope.id else { return };
+        let Some(key) = parse_ask_id(span.of(inbound.message)) else { return };
+        // Another session's request is not this client's to answer.
+        if self.asks.get(key).is_none_or(|ask| Some(ask.session) != inbound.session) {
+            return;
+        }
+        let Some(ask) = self.asks.remove(key) else { return };
+        if let Some(session) = self.sessions.get_mut(ask.session) {
+            session.asked.remove(&key);
+        }
+        let mut splice = Splice::new(inbound.message);
+        splice.replace(span, ask.id.to_vec());
+        let mut out = Vec::with_capacity(inbound.message.len() + 24);
+        splice.write_into(&mut out);
+        self.send_to_server(io, ask.hosted, None, &out);
+    }
+
+    /// Answers a server in a client's place.
+    pub(super) fn drop_ask(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(ask) = self.asks.remove(key) else { return };
+        if let Some(session) = self.sessions.get_mut(ask.session) {
+            session.asked.remove(&key);
+        }
+        self.refuse_server(io, ask.hosted, &ask.id, errors::INTERNAL_ERROR, why);
+    }
+
+    pub(super) fn sweep_asks(&mut self, io: &mut Io) {
+        let now = self.now;
+        let over = |ask: &Ask| now.since(ask.since) >= ANSWER_MOST;
+        let late: Vec<_> =
+            self.asks.iter().filter(|(_, ask)| over(ask)).map(|(key, _)| key).collect();
+        for key in late {
+            self.drop_ask(io, key, "the client did not answer in time");
+        }
+    }
+}

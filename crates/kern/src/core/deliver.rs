@@ -1,0 +1,262 @@
+//! Writing to clients, whatever carries them.
+//!
+//! Invariants: an exchange gets at most one answer, and none after it ended; a client that does not
+//! read loses notifications first and then its connection, never others' memory.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_mcp::http::encode;
+use kern_mcp::sse;
+use kern_terms::Key;
+
+use super::edge::{Doing, Edge, Exchange, KEEP_ALIVE_EVERY, Kind, UNREAD_BYTES_MAX};
+use super::timers::Timer;
+use super::words::{Ending, Post, ReplyTo};
+use super::{Core, Io, LINGER};
+
+/// What becomes of a connection after something was written.
+enum After {
+    Stay,
+    Done { keep_alive: bool },
+}
+
+impl Core {
+    /// Writes a message to a client, on whichever core its connection is.
+    pub(super) fn deliver(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) {
+        if to.core != self.id {
+            let message = Bytes::copy_from_slice(message);
+            io.post(to.core, Post::Deliver { to, message, ending });
+            return;
+        }
+        let Some(Edge { stream, kind, .. }) = self.edges.get_mut(to.edge) else { return };
+        let stream = *stream;
+        if io.queued_bytes(stream) > UNREAD_BYTES_MAX {
+            tracing::warn!("a client does not read its answers: connection closed");
+            self.close_edge(io, to.edge);
+            io.abort(stream);
+            return;
+        }
+        let http = match kind {
+            Kind::Unknown { .. } => return,
+            Kind::Line(_) => {
+                if matches!(ending, Ending::More | Ending::Answer(_)) {
+                    io.send_with(stream, |out| write_line(out, message));
+                }
+                return;
+            }
+            Kind::Http(http) => http,
+        };
+        if http.exchange != to.exchange {
+            return;
+        }
+        match write_http(io, stream, &mut http.doing, message, ending) {
+            After::Stay => {
+                if matches!(http.doing, Doing::Streaming(_)) {
+                    self.look_after(io, to.edge);
+                }
+            }
+            After::Done { keep_alive } => self.exchange_done(io, to.edge, keep_alive),
+        }
+    }
+
+    /// An event stream was opened: it gets comments from now on.
+    fn look_after(&mut self, io: &mut Io, key: Key) {
+        if let Some(edge) = self.edges.get_mut(key)
+            && edge.deadline != kern_terms::Instant::FAR
+        {
+            edge.deadline = kern_terms::Instant::FAR;
+            io.cancel(edge.timer);
+            edge.timer = io.timer(KEEP_ALIVE_EVERY, Timer::Edge(key).token());
+        }
+    }
+
+    /// Ends an exchange with a status and a text: the request was no message of the protocol.
+    pub(super) fn deny(&mut self, io: &mut Io, key: Key, status: u16, why: &str) {
+        let mut body = Vec::new();
+        let code = if status >= 500 { -32603 } else { -32600 };
+        kern_mcp::encode::error(&mut body, None, code, why, None);
+        self.respond(io, key, |out, keep_alive| {
+            encode::json_response(out, status, &[], keep_alive, &[&body]);
+        });
+    }
+
+    /// Ends an exchange with whatever `write` writes.
+    pub(super) fn respond(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        write: impl FnOnce(&mut Vec<u8>, bool),
+    ) {
+        let Some(Edge { stream, kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
+            return;
+        };
+        let Doing::Waiting(exchange) = http.doing else { return };
+        io.send_with(*stream, |out| write(out, exchange.keep_alive));
+        self.exchange_done(io, key, exchange.keep_alive);
+    }
+
+    fn exchange_done(&mut self, io: &mut Io, key: Key, keep_alive: bool) {
+        let idle = Duration::from_millis(self.setup.plan.limits.idle_timeout_ms);
+        let deadline = self.now + idle;
+        let Some(edge) = self.edges.get_mut(key) else { return };
+        let Kind::Http(http) = &mut edge.kind else { return };
+        let token = match http.doing {
+            Doing::Waiting(exchange) | Doing::Streaming(exchange) => exchange.token,
+            _ => None,
+        };
+        http.doing = Doing::Idle;
+        http.exchange = http.exchange.wrapping_add(1);
+        if !http.input.is_empty() || http.paused {
+            self.again.push(key);
+        }
+        edge.deadline = deadline;
+        let stream = edge.stream;
+        if let Some(token) = token.filter(|token| token.core == self.id) {
+            self.session_seen(token);
+        }
+        if !keep_alive || self.draining {
+            self.owners.remove(&stream);
+            io.close(stream, LINGER);
+            if let Some(edge) = self.edges.remove(key) {
+                io.cancel(edge.timer);
+            }
+        }
+    }
+}
+
+fn write_http(
+    io: &mut Io,
+    stream: Key,
+    doing: &mut Doing,
+    message: &[u8],
+    ending: Ending,
+) -> After {
+    match doing {
+        Doing::Idle => After::Stay,
+        Doing::SessionStream { http10, .. } | Doing::Channel { http10, .. } => {
+            if matches!(ending, Ending::More | Ending::Answer(_)) {
+                let http10 = *http10;
+                io.send_with(stream, |out| write_event(out, message, http10));
+            }
+            After::Stay
+        }
+        Doing::Streaming(exchange) => {
+            let exchange = *exchange;
+            io.send_with(stream, |out| match ending {
+                Ending::More => write_event(out, message, exchange.http10),
+                Ending::Answer(_) => {
+                    write_event(out, message, exchange.http10);
+                    end_stream(out, exchange.http10);
+                }
+                Ending::Nothing | Ending::Accepted => end_stream(out, exchange.http10),
+            });
+            match ending {
+                Ending::More => After::Stay,
+                _ => After::Done { keep_alive: exchange.keep_alive && !exchange.http10 },
+            }
+        }
+        Doing::Waiting(exchange) => {
+            let exchange = *exchange;
+            write_first(io, stream, doing, exchange, message, ending)
+        }
+    }
+}
+
+/// Writes the first thing of an exchange: that decides between one answer and an event stream.
+fn write_first(
+    io: &mut Io,
+    stream: Key,
+    doing: &mut Doing,
+    exchange: Exchange,
+    message: &[u8],
+    ending: Ending,
+) -> After {
+    let token = exchange.announce.map(|token| token.to_string());
+    let extra: Vec<(&str, &[u8])> =
+        token.iter().map(|token| ("mcp-session-id", token.as_bytes())).collect();
+    let head = |out: &mut Vec<u8>| match exchange.http10 {
+        true => encode::sse_head_http10(out, &extra),
+        false => encode::sse_head(out, &extra, exchange.keep_alive),
+    };
+    match ending {
+        Ending::Answer(status) if exchange.accepts_json || status != 200 => {
+            io.send_with(stream, |out| {
+                encode::json_response(out, status, &extra, exchange.keep_alive, &[message]);
+            });
+            After::Done { keep_alive: exchange.keep_alive }
+        }
+        Ending::Accepted => {
+            io.send_with(stream, |out| {
+                encode::empty_response(out, 202, &extra, exchange.keep_alive);
+            });
+            After::Done { keep_alive: exchange.keep_alive }
+        }
+        Ending::Nothing if !exchange.accepts_stream => {
+            io.send_with(stream, |out| {
+                encode::empty_response(out, 202, &extra, exchange.keep_alive);
+            });
+            After::Done { keep_alive: exchange.keep_alive }
+        }
+        // A client that can't read a stream does without what comes before the answer.
+        Ending::More if !exchange.accepts_stream => After::Stay,
+        Ending::More => {
+            io.send_with(stream, |out| {
+                head(out);
+                write_event(out, message, exchange.http10);
+            });
+            *doing = Doing::Streaming(exchange);
+            After::Stay
+        }
+        Ending::Answer(_) | Ending::Nothing => {
+            io.send_with(stream, |out| {
+                head(out);
+                if ending != Ending::Nothing {
+                    write_event(out, message, exchange.http10);
+                }
+                end_stream(out, exchange.http10);
+            });
+            After::Done { keep_alive: exchange.keep_alive && !exchange.http10 }
+        }
+    }
+}
+
+/// Appends `message` as one event.
+pub(super) fn write_event(out: &mut Vec<u8>, message: &[u8], http10: bool) {
+    if http10 {
+        sse::encode::event(out, Some("message"), None, &[message]);
+        return;
+    }
+    let mut event = Vec::with_capacity(message.len() + 32);
+    sse::encode::event(&mut event, Some("message"), None, &[message]);
+    encode::chunk(out, &[&event]);
+}
+
+fn end_stream(out: &mut Vec<u8>, http10: bool) {
+    if !http10 {
+        encode::last_chunk(out);
+    }
+}
+
+/// Appends a comment, so that nobody between takes a silent stream for a dead one.
+pub(super) fn keep_alive(out: &mut Vec<u8>, http10: bool) {
+    let mut comment = Vec::new();
+    sse::encode::comment(&mut comment);
+    match http10 {
+        true => out.extend_from_slice(&comment),
+        false => encode::chunk(out, &[&comment]),
+    }
+}
+
+/// Appends `message` as one line. A line break inside a message is white space between tokens,
+/// since JSON strings can't hold one; it becomes a space.
+pub(super) fn write_line(out: &mut Vec<u8>, message: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(message);
+    for byte in &mut out[start..] {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    out.push(b'\n');
+}

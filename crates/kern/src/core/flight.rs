@@ -1,0 +1,391 @@
+//! Requests on their way to a server.
+//!
+//! Invariants: a flight ends once: answered, failed, cancelled or overdue, and with it everything
+//! kept for it. Its id is the JSON-RPC id the server sees, so an answer finds it by indexing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_mcp::errors::Cause;
+use kern_mcp::{Envelope, Method, encode};
+use kern_terms::{FlightId, Key, Revision};
+use kern_upstream::builtin::{self, Course};
+use kern_upstream::call::{self, Call};
+
+use super::place::Place;
+use super::timers::Timer;
+use super::words::{Dispatch, Ending, Health, Post, ReplyTo, UpstreamId};
+use super::{Core, Io};
+use crate::pipeline::{Destination, Fault, Inbound};
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) reply: ReplyTo,
+    /// The client's JSON-RPC id, raw.
+    pub(super) id: Box<[u8]>,
+    /// The revision the client speaks.
+    pub(super) revision: Revision,
+    pub(super) session: Option<Key>,
+    pub(super) upstream: UpstreamId,
+    /// The session's own instance, if it went there.
+    pub(super) private: Option<Key>,
+    pub(super) method: Method,
+    /// The client's progress token, raw.
+    pub(super) progress: Option<Box<[u8]>>,
+    pub(super) timer: Key,
+    /// Its exchange on an HTTP link.
+    pub(super) exchange: Option<Key>,
+    /// Kept while it waits for a server, and until a server surely took it.
+    pub(super) parked: Option<Box<Parked>>,
+    pub(super) steps: Option<Box<Steps>>,
+    /// The URI as the client knows it, where its server knows another.
+    pub(super) exposed_uri: Option<(String, String)>,
+    pub(super) sent_again: bool,
+}
+
+/// All that is needed to send a call later.
+#[derive(Clone, Debug)]
+pub(super) struct Parked {
+    pub(super) message: Bytes,
+    pub(super) envelope: Envelope,
+    pub(super) name: Option<String>,
+    pub(super) uri: Option<String>,
+    pub(super) client_info: Bytes,
+}
+
+/// A built-in tool that takes time.
+#[derive(Debug)]
+pub(super) struct Steps {
+    done: u32,
+    count: u32,
+    every: Duration,
+    answer: Vec<u8>,
+}
+
+impl Parked {
+    pub(super) fn call(&self, from: Revision) -> Call<'_> {
+        Call {
+            message: &self.message,
+            envelope: &self.envelope,
+            name: self.name.as_deref(),
+            uri: self.uri.as_deref(),
+            from,
+            client_info: &self.client_info,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn flight_id(&self, key: Key) -> FlightId {
+        FlightId::new(self.id, key)
+    }
+
+    /// The flight `id` names, if it is still under way.
+    pub(super) fn flight_key(&self, id: FlightId) -> Option<Key> {
+        let key = self.flights.key_at(id.slot())?;
+        (id.core() == self.id && id.names(key)).then_some(key)
+    }
+
+    pub(crate) fn fly(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: Destination) {
+        let most = self.setup.plan.limits.flights / self.setup.cores.len().max(1);
+        if self.draining || self.flights.len() >= most.clamp(1, FlightId::SLOTS_MAX) {
+            return self.refuse_busy(io, inbound);
+        }
+        let Some(upstream) = self.upstreams.get(&to.upstream) else {
+            return self.refuse(io, inbound, Cause::Internal, "the upstream was removed");
+        };
+        let timeout = upstream.spec.timeout;
+        let place = self.place(io, inbound.session, to.upstream);
+        if place == Place::Builtin {
+            return self.call_builtin(io, inbound, &to);
+        }
+        let key = self.add_flight(io, inbound, &to, timeout);
+        if let Place::Private(hosted) = place
+            && let Some(flight) = self.flights.get_mut(key)
+        {
+            flight.private = Some(hosted);
+        }
+        if !self.remember_call(inbound, self.flight_id(key)) {
+            return self.fail_flight(io, key, "a request with this id is still open");
+        }
+        let client_info = self.client_info(inbound);
+        let call = Call {
+            message: inbound.message,
+            envelope: &inbound.envelope,
+            name: to.name.as_deref(),
+            uri: to.uri.as_deref(),
+            from: inbound.revision,
+            client_info: &client_info,
+        };
+        self.send_call(io, key, place, &call);
+    }
+
+    fn add_flight(
+        &mut self,
+        io: &mut Io,
+        inbound: &Inbound<'_>,
+        to: &Destination,
+        timeout: Duration,
+    ) -> Key {
+        let bytes = |span: kern_mcp::Span| Box::from(span.of(inbound.message));
+        let asked = inbound.text(inbound.envelope.uri);
+        self.flights.insert_with(|key| Flight {
+            reply: inbound.reply,
+            id: inbound.id().into(),
+            revision: inbound.revision,
+            session: inbound.session,
+            upstream: to.upstream,
+            private: None,
+            method: inbound.envelope.method,
+            progress: inbound.envelope.progress_token.map(bytes),
+            timer: io.timer(timeout, Timer::Flight(key).token()),
+            exchange: None,
+            parked: None,
+            steps: None,
+            exposed_uri: to.uri.clone().zip(asked),
+            sent_again: false,
+        })
+    }
+
+    /// Sends a call, or keeps it until its server can take it.
+    pub(super) fn send_call(&mut self, io: &mut Io, key: Key, place: Place, call: &Call<'_>) {
+        match place {
+            Place::Private(hosted) => self.send_private(io, key, hosted, call),
+            Place::Builtin => {}
+            Place::Unknown => self.park(io, key, call),
+            Place::Shared => self.send_shared(io, key, call),
+        }
+    }
+
+    fn send_shared(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
+        let Some(id) = self.flights.get(key).map(|flight| flight.upstream) else { return };
+        let Some(upstream) = self.upstreams.get(&id) else {
+            return self.fail_flight(io, key, "the upstream was removed");
+        };
+        match &upstream.health {
+            Health::Starting => self.park(io, key, call),
+            Health::Down(why) => {
+                let why = format!("upstream {:?} is down: {why}", upstream.spec.name);
+                self.fail_flight(io, key, &why);
+            }
+            Health::Up(up) if up.direct => {
+                let up = Arc::clone(up);
+                self.post_shared(io, key, &up, call);
+            }
+            Health::Up(_) => match upstream.hosted {
+                Some(hosted) => self.send_hosted(io, self.flight_id(key), hosted, call),
+                None => {
+                    let dispatch = self.dispatch(key, id, call);
+                    io.post(self.setup.owner(id), Post::Dispatch(Box::new(dispatch)));
+                }
+            },
+        }
+    }
+
+    fn dispatch(&self, key: Key, upstream: UpstreamId, call: &Call<'_>) -> Dispatch {
+        Dispatch {
+            flight: self.flight_id(key),
+            upstream,
+            message: Bytes::copy_from_slice(call.message),
+            envelope: Box::new(*call.envelope),
+            name: call.name.map(str::to_owned),
+            uri: call.uri.map(str::to_owned),
+            from: call.from,
+            client_info: Bytes::copy_from_slice(call.client_info),
+        }
+    }
+
+    pub(super) fn park(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
+        let most = self.setup.plan.limits.queue;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.parked = Some(Box::new(Parked {
+            message: Bytes::copy_from_slice(call.message),
+            envelope: *call.envelope,
+            name: call.name.map(str::to_owned),
+            uri: call.uri.map(str::to_owned),
+            client_info: Bytes::copy_from_slice(call.client_info),
+        }));
+        let private = flight.private;
+        let upstream = flight.upstream;
+        let waiting = match private.and_then(|key| self.hosted.get_mut(key)) {
+            Some(hosted) => &mut hosted.waiting,
+            None => match self.upstreams.get_mut(&upstream) {
+                Some(upstream) => &mut upstream.waiting,
+                None => return,
+            },
+        };
+        if waiting.len() >= most {
+            return self.fail_flight(io, key, "too many requests wait for this upstream to start");
+        }
+        waiting.push_back(key);
+    }
+
+    /// Sends what waited. Each is placed anew: by now the server's era is known.
+    pub(super) fn unpark(&mut self, io: &mut Io, waiting: impl IntoIterator<Item = Key>) {
+        for key in waiting {
+            let Some(flight) = self.flights.get_mut(key) else { continue };
+            let Some(parked) = flight.parked.take() else { continue };
+            let (session, upstream) = (flight.session, flight.upstream);
+            let revision = flight.revision;
+            let place = self.place(io, session, upstream);
+            if let (Place::Private(hosted), Some(flight)) = (place, self.flights.get_mut(key)) {
+                flight.private = Some(hosted);
+            }
+            self.send_call(io, key, place, &parked.call(revision));
+        }
+    }
+
+    /// Takes a flight off the table, with everything kept for it.
+    pub(super) fn land(&mut self, io: &mut Io, key: Key) -> Option<Flight> {
+        let flight = self.flights.remove(key)?;
+        io.cancel(flight.timer);
+        if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
+            session.calls.remove(&flight.id);
+            session.seen = self.now;
+        } else if let Some(line) = self.line_mut(flight.reply.edge) {
+            line.calls.remove(&flight.id);
+        }
+        Some(flight)
+    }
+
+    /// Ends a flight with an error of the gateway's.
+    pub(super) fn fail_flight(&mut self, io: &mut Io, key: Key, why: &str) {
+        if let Some(flight) = self.land(io, key) {
+            self.refuse_id(io, flight.reply, &flight.id, flight.revision.era(), why);
+        }
+    }
+
+    pub(super) fn flight_failed(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        id: FlightId,
+        why: &str,
+    ) {
+        if let Some(key) = self.flight_key(id)
+            && self.flights.get(key).is_some_and(|flight| flight.upstream == upstream)
+        {
+            self.fail_flight(io, key, why);
+        }
+    }
+
+    pub(super) fn flight_overdue(&mut self, io: &mut Io, key: Key) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let upstream = self.upstreams.get(&flight.upstream);
+        let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
+        let waited = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
+        self.tell_server_cancelled(io, key, "the gateway's timeout");
+        let why = format!(
+            "upstream {name:?} did not answer within {} s (its setting `timeout`)",
+            waited.as_secs_f32()
+        );
+        self.fail_flight(io, key, &why);
+    }
+
+    /// The client no longer wants the answer: its exchange ends without one.
+    pub(super) fn cancel_flight(&mut self, io: &mut Io, id: FlightId) {
+        let Some(key) = self.flight_key(id) else { return };
+        self.tell_server_cancelled(io, key, "cancelled by the client");
+        if let Some(flight) = self.land(io, key) {
+            self.deliver(io, flight.reply, b"", Ending::Nothing);
+        }
+    }
+
+    fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(flight) = self.flights.get(key) else { return };
+        if flight.parked.is_some() && flight.exchange.is_none() || flight.steps.is_some() {
+            return;
+        }
+        let id = self.flight_id(key);
+        if let Some(exchange) = flight.exchange {
+            self.cancel_exchange(io, key, exchange, why);
+            return;
+        }
+        let (upstream, private) = (flight.upstream, flight.private);
+        let hosted = private.or_else(|| self.upstreams.get(&upstream)?.hosted);
+        match hosted {
+            Some(hosted) => self.cancel_hosted(io, hosted, id, why),
+            None => {
+                let owner = self.setup.owner(upstream);
+                io.post(owner, Post::Cancel { upstream, flight: id });
+            }
+        }
+    }
+
+    fn call_builtin(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: &Destination) {
+        let name = to.name.clone().or_else(|| inbound.text(inbound.envelope.name));
+        let name = name.unwrap_or_default();
+        let arguments = inbound.envelope.arguments.map(|span| span.of(inbound.message));
+        let mut result = b"{".to_vec();
+        let course = match inbound.envelope.method {
+            Method::ToolsCall => builtin::call(&name, arguments.unwrap_or(b"{}"), &mut result),
+            _ => return self.unknown_method(io, inbound),
+        };
+        let (count, every) = match course {
+            Ok(Course::Done) => {
+                result.push(b'}');
+                return self.reply(io, inbound, &result);
+            }
+            Ok(Course::Later(wait)) => (0, wait),
+            Ok(Course::Steps { count, every }) => (count, every),
+            Err(Some(why)) => {
+                let mut text = b"{\"content\":[{\"type\":\"text\",\"text\":".to_vec();
+                kern_mcp::json::quote_into(&mut text, &why);
+                text.extend_from_slice(b"}],\"isError\":true}");
+                return self.reply(io, inbound, &text);
+            }
+            Err(None) => {
+                let fault = Fault::new(Cause::InvalidParams, format!("unknown tool: {name}"));
+                return self.refuse_with(io, inbound, fault);
+            }
+        };
+        result.push(b'}');
+        let key = self.add_flight(io, inbound, to, builtin::SLEEP_MOST * 2);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.steps = Some(Box::new(Steps { done: 0, count, every, answer: result }));
+        }
+        self.remember_call(inbound, self.flight_id(key));
+        io.timer(every, Timer::Step(key).token());
+    }
+
+    /// A step of a built-in tool is due.
+    pub(super) fn step(&mut self, io: &mut Io, key: Key) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Some(steps) = &mut flight.steps else { return };
+        if steps.done < steps.count {
+            steps.done += 1;
+            let (done, count, every) = (steps.done, steps.count, steps.every);
+            let reply = flight.reply;
+            if let Some(token) = &flight.progress {
+                let token = String::from_utf8_lossy(token);
+                let params =
+                    format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{count}}}");
+                let mut out = Vec::new();
+                let method = Method::Progress.as_str();
+                encode::notification(&mut out, method, Some(params.as_bytes()));
+                self.deliver(io, reply, &out, Ending::More);
+            }
+            if done < count {
+                io.timer(every, Timer::Step(key).token());
+                return;
+            }
+        }
+        let Some(mut flight) = self.land(io, key) else { return };
+        let answer = flight.steps.take().map(|steps| steps.answer).unwrap_or_default();
+        self.answer_built(io, flight.reply, &flight.id, flight.revision, &answer);
+    }
+
+    /// What an answer becomes for the flight's client.
+    pub(super) fn encode_answer(
+        &self,
+        flight: &Flight,
+        message: &[u8],
+        envelope: &Envelope,
+        from: Revision,
+        out: &mut Vec<u8>,
+    ) {
+        call::answer(message, envelope, flight.method, &flight.id, from, flight.revision, out);
+    }
+}

@@ -1,0 +1,546 @@
+//! Servers that live on this core: starting them, watching them, stopping them.
+//!
+//! Invariant: a hosted server leaves the table only when its process is reaped and its streams are
+//! gone, so nothing survives it unseen.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_control::{Launch, ToolFilter};
+use kern_mcp::{Envelope, Method, Splice, json, lines};
+use kern_route::{ListKind, Lists};
+use kern_terms::{Era, Instant, Key, Revision};
+use kern_upstream::http::HttpLink;
+use kern_upstream::instance::{Failure, OwnId, Phase};
+use kern_upstream::{Effect, Instance, Profile, Transport};
+
+use super::timers::Timer;
+use super::words::{Health, Post, Spec, Up, UpstreamId};
+use super::{Core, Io, local};
+
+/// How often a slow start is mentioned in the log.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// One server of this core.
+#[derive(Debug)]
+pub(super) struct Hosted {
+    pub(super) upstream: UpstreamId,
+    pub(super) spec: Arc<Spec>,
+    /// The session it runs for, if not for all.
+    pub(super) session: Option<Key>,
+    pub(super) instance: Instance,
+    pub(super) wire: Wire,
+    /// What it offers; replaced whole.
+    pub(super) lists: Option<Arc<Lists>>,
+    /// The next lists, while they are fetched.
+    building: Option<Lists>,
+    /// Flights that wait until it is ready; only for a session's own.
+    pub(super) waiting: VecDeque<Key>,
+    /// It is being stopped for good.
+    pub(super) stopping: bool,
+    /// Start it again once its previous process is reaped.
+    pub(super) reopen: bool,
+    mentioned: Instant,
+}
+
+/// What carries messages to a server.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// Nothing now.
+    None,
+    /// A child process.
+    Pipe(Box<Pipe>),
+    /// HTTP.
+    Http(Box<HttpWire>),
+}
+
+/// A child process.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) child: Key,
+    pub(super) pipes: Option<Key>,
+    pub(super) errors: Option<Key>,
+    pub(super) lines: lines::Decoder,
+    pub(super) error_lines: lines::Decoder,
+    /// How often it was told to end.
+    pub(super) told: u8,
+    /// Its pipes are closed, and the instance was told.
+    pub(super) lost: bool,
+}
+
+/// An instance's own connections to an HTTP server.
+#[derive(Debug)]
+pub(super) struct HttpWire {
+    pub(super) link: Option<HttpLink>,
+    pub(super) session_id: Option<Vec<u8>>,
+    /// The server's own stream.
+    pub(super) stream: Option<Key>,
+    /// Where HTTP+SSE messages are posted.
+    pub(super) messages: Option<String>,
+    pub(super) last_event: Option<String>,
+    pub(super) stream_due: Option<Instant>,
+    /// Exchanges of requests of the instance's own.
+    pub(super) own: Vec<(OwnId, Key)>,
+    /// The server is being told that the session is over.
+    pub(super) deleting: bool,
+}
+
+impl Hosted {
+    pub(super) fn is_failing(&self) -> bool {
+        self.instance.phase() == Phase::Down
+    }
+
+    pub(super) fn http(&mut self) -> Option<&mut HttpWire> {
+        match &mut self.wire {
+            Wire::Http(wire) => Some(wire),
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    /// Brings the upstreams in line with the configuration: those unchanged are not touched.
+    pub(super) fn apply_upstreams(&mut self, io: &mut Io) {
+        let gone: Vec<_> = self
+            .upstreams
+            .keys()
+            .filter(|id| !self.setup.upstreams.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.remove_upstream(io, id);
+        }
+        let setup = Arc::clone(&self.setup);
+        for (id, spec) in &setup.upstreams {
+            if !self.upstreams.contains_key(id) {
+                self.add_upstream(io, *id, spec);
+            }
+        }
+        self.views.clear();
+        self.registry_setup(io);
+    }
+
+    fn add_upstream(&mut self, io: &mut Io, id: UpstreamId, spec: &Arc<Spec>) {
+        let health = match &spec.launch {
+            Ok(Launch::Builtin(_)) => Health::Up(Arc::new(Up {
+                revision: Revision::LATEST,
+                direct: false,
+                session_id: None,
+            })),
+            Ok(_) => Health::Starting,
+            Err(why) => Health::Down(why.as_str().into()),
+        };
+        let link = match &spec.launch {
+            Ok(Launch::Remote(remote)) => Some(self.new_link(remote)),
+            _ => None,
+        };
+        self.upstreams.insert(
+            id,
+            super::place::Upstream {
+                spec: Arc::clone(spec),
+                health,
+                link,
+                hosted: None,
+                waiting: VecDeque::new(),
+                down_since: None,
+            },
+        );
+        if self.setup.owner(id) == self.id
+            && matches!(spec.launch, Ok(Launch::Command(_) | Launch::Remote(_)))
+        {
+            let profile = Profile {
+                capabilities: Bytes::from_static(b"{}"),
+                info: Bytes::from_static(local::INFO.as_bytes()),
+                revision: Revision::LEGACY_LATEST,
+                prefer: Era::Modern,
+            };
+            let hosted = self.host(io, id, spec, None, profile);
+            if let Some(upstream) = self.upstreams.get_mut(&id) {
+                upstream.hosted = hosted;
+            }
+        }
+    }
+
+    fn remove_upstream(&mut self, io: &mut Io, id: UpstreamId) {
+        let own: Vec<_> = self
+            .hosted
+            .iter()
+            .filter(|(_, hosted)| hosted.upstream == id)
+            .map(|(key, _)| key)
+            .collect();
+        for key in own {
+            self.stop_hosted(io, key);
+        }
+        self.close_shared_link(io, id);
+        self.upstreams.remove(&id);
+        let lost: Vec<_> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.upstream == id)
+            .map(|(key, _)| key)
+            .collect();
+        for key in lost {
+            self.fail_flight(io, key, "the upstream was removed from the configuration");
+        }
+    }
+
+    /// Starts an instance of a session's own; `None` where there are too many already.
+    pub(super) fn host_private(
+        &mut self,
+        io: &mut Io,
+        session: Key,
+        id: UpstreamId,
+    ) -> Option<Key> {
+        let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
+        let spec = Arc::clone(&self.upstreams.get(&id)?.spec);
+        if self.hosted.len() >= most.max(1) {
+            tracing::warn!(upstream = &*spec.name, limit = most, "too many server instances");
+            return None;
+        }
+        let client = self.sessions.get(session)?;
+        let profile = Profile {
+            capabilities: client.capabilities.clone(),
+            info: match client.info.len() > 2 {
+                true => client.info.clone(),
+                false => Bytes::from_static(local::INFO.as_bytes()),
+            },
+            revision: client.revision,
+            prefer: Era::Legacy,
+        };
+        let key = self.host(io, id, &spec, Some(session), profile)?;
+        self.private.insert((session, id), key);
+        Some(key)
+    }
+
+    fn host(
+        &mut self,
+        io: &mut Io,
+        id: UpstreamId,
+        spec: &Arc<Spec>,
+        session: Option<Key>,
+        profile: Profile,
+    ) -> Option<Key> {
+        let (wire, instance) = match spec.launch.as_ref().ok()? {
+            Launch::Builtin(_) => return None,
+            Launch::Command(_) => {
+                let instance = Instance::new(profile, Transport::Pipe, spec.start_timeout);
+                (Wire::None, instance)
+            }
+            Launch::Remote(remote) => {
+                let (transport, fall_back) = match remote.transport {
+                    kern_control::Transport::Auto => (Transport::Http, true),
+                    kern_control::Transport::Http => (Transport::Http, false),
+                    kern_control::Transport::Sse => (Transport::HttpSse, false),
+                };
+                let instance = Instance::new(profile, transport, spec.start_timeout);
+                let instance = if fall_back { instance.with_fall_back() } else { instance };
+                let wire = HttpWire::new(self.new_link(remote));
+                (Wire::Http(Box::new(wire)), instance)
+            }
+        };
+        let key = self.hosted.insert(Hosted {
+            upstream: id,
+            spec: Arc::clone(spec),
+            session,
+            instance,
+            wire,
+            lists: None,
+            building: None,
+            waiting: VecDeque::new(),
+            stopping: false,
+            reopen: false,
+            mentioned: self.now,
+        });
+        let now = self.now;
+        self.drive(io, key, |instance, fx| instance.start(now, fx));
+        Some(key)
+    }
+
+    /// Lets an instance act, and does what it asks for.
+    pub(super) fn drive(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        act: impl FnOnce(&mut Instance, &mut Vec<Effect>),
+    ) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let mut effects = std::mem::take(&mut self.effects);
+        act(&mut hosted.instance, &mut effects);
+        for effect in effects.drain(..) {
+            self.effect(io, key, effect);
+        }
+        if self.effects.capacity() < effects.capacity() {
+            self.effects = effects;
+        }
+    }
+
+    fn effect(&mut self, io: &mut Io, key: Key, effect: Effect) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        match effect {
+            Effect::Open => self.open_hosted(io, key),
+            Effect::Send { id, method, message } => {
+                self.send_own(io, key, id, method, &message);
+            }
+            Effect::Abandon(id) => self.abandon_own(io, key, id),
+            Effect::Agreed => self.agreed(io, key),
+            Effect::Page { method, result, first } => hosted.take_page(method, &result, first),
+            Effect::Listed => self.publish(io, key),
+            Effect::Down { why, retry } => self.went_down(io, key, &why, retry),
+            Effect::Close => self.close_wire(io, key),
+            Effect::Wake(after) => {
+                io.timer(after, Timer::Instance(key).token());
+            }
+            Effect::Updated { message } => self.updated_at_host(io, key, &message),
+            Effect::Warn(why) => {
+                tracing::warn!(upstream = &*hosted.spec.name, "{why}");
+            }
+        }
+    }
+
+    pub(super) fn instance_wake(&mut self, io: &mut Io, key: Key) {
+        let now = self.now;
+        let random = io.random();
+        if let Some(hosted) = self.hosted.get_mut(key) {
+            let slow = matches!(hosted.instance.phase(), Phase::Greeting | Phase::Opening);
+            if slow && now.since(hosted.mentioned) >= PROGRESS_EVERY {
+                hosted.mentioned = now;
+                let waited_s = now.since(hosted.instance.started()).as_secs();
+                tracing::info!(upstream = &*hosted.spec.name, waited_s, "still starting");
+            }
+            if slow {
+                io.timer(PROGRESS_EVERY, Timer::Instance(key).token());
+            }
+        }
+        self.drive(io, key, |instance, fx| instance.wake(now, random, fx));
+    }
+
+    fn open_hosted(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        hosted.mentioned = self.now;
+        if hosted.session.is_none() {
+            tracing::info!(upstream = &*hosted.spec.name, "starting");
+        }
+        if let Wire::Pipe(pipe) = &hosted.wire {
+            hosted.reopen = true;
+            let child = pipe.child;
+            return self.kill_child(io, child);
+        }
+        match hosted.spec.launch {
+            Ok(Launch::Command(_)) => self.open_pipe(io, key),
+            _ => self.open_http(io, key),
+        }
+    }
+
+    fn agreed(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let revision = hosted.instance.revision();
+        let mut lists = Lists::new(Arc::clone(&hosted.spec.name), revision);
+        let identity = hosted.instance.identity();
+        lists.server_info = identity.info.clone();
+        lists.capabilities = identity.capabilities.clone();
+        lists.instructions = identity.instructions.as_ref().and_then(|raw| json::text(raw));
+        hosted.building = Some(lists);
+        self.open_own_stream(io, key);
+        self.level_on_start(io, key);
+    }
+
+    /// A session may have asked for a log level before its server ran.
+    fn level_on_start(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get(key) else { return };
+        let session = hosted.session.and_then(|session| self.sessions.get(session));
+        let Some(level) = session.and_then(|session| session.log_level) else { return };
+        if hosted.instance.can("logging") && hosted.instance.revision().era() == Era::Legacy {
+            let params = format!("{{\"level\":\"{}\"}}", format!("{level:?}").to_lowercase());
+            self.ask_server(io, key, Method::LoggingSetLevel, &params);
+        }
+    }
+
+    /// The lists are whole: tell whoever needs them.
+    fn publish(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let Some(building) = hosted.building.clone() else { return };
+        let lists = Arc::new(building);
+        let first = hosted.lists.is_none();
+        hosted.lists = Some(Arc::clone(&lists));
+        let (id, session) = (hosted.upstream, hosted.session);
+        let name = Arc::clone(&hosted.spec.name);
+        for warning in &lists.warnings {
+            tracing::warn!(upstream = &*name, "left out: {warning}");
+        }
+        if let Some(session) = session {
+            self.views.remove(&session);
+            let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
+            self.unpark(io, waiting);
+            if !first {
+                self.lists_changed_for(io, session);
+            }
+            return self.serve_patient(io);
+        }
+        if first {
+            let took_s = self.now.since(hosted.instance.started()).as_secs_f32();
+            let tools = lists.items(ListKind::Tools).len();
+            let revision = hosted.instance.revision();
+            tracing::info!(upstream = &*name, tools, %revision, took_s, "ready");
+        }
+        let up = self.up_of(key);
+        let first_core = self.setup.cores[0];
+        self.post_to(io, first_core, Post::Offer { upstream: id, lists: Some(lists) });
+        if let Some(up) = up {
+            self.tell_all(io, || Post::Health {
+                upstream: id,
+                health: Health::Up(Arc::clone(&up)),
+            });
+        }
+    }
+
+    fn up_of(&mut self, key: Key) -> Option<Arc<Up>> {
+        let hosted = self.hosted.get_mut(key)?;
+        let direct = hosted.instance.transport() == Transport::Http;
+        let revision = hosted.instance.revision();
+        let session_id = hosted.http().and_then(|wire| wire.session_id.clone());
+        Some(Arc::new(Up { revision, direct, session_id }))
+    }
+
+    fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        hosted.lists = None;
+        hosted.building = None;
+        let (id, session) = (hosted.upstream, hosted.session);
+        let name = Arc::clone(&hosted.spec.name);
+        let retry_s = retry.as_secs_f32();
+        tracing::warn!(upstream = &*name, retry_s, "down: {why}");
+        let waiting: Vec<_> = hosted.waiting.drain(..).collect();
+        let text: Arc<str> = format!("{why}; it is started again in {retry_s:.1} s").into();
+        if let Some(session) = session {
+            self.views.remove(&session);
+            let lost = self.flights_of(|flight| flight.private == Some(key));
+            for flight in lost.into_iter().chain(waiting) {
+                self.fail_flight(io, flight, &format!("upstream {name:?} is down: {text}"));
+            }
+            return self.serve_patient(io);
+        }
+        let first_core = self.setup.cores[0];
+        self.post_to(io, first_core, Post::Offer { upstream: id, lists: None });
+        self.tell_all(io, || Post::Health {
+            upstream: id,
+            health: Health::Down(Arc::clone(&text)),
+        });
+    }
+
+    /// Ends a server for good.
+    pub(super) fn stop_hosted(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        if hosted.stopping {
+            return;
+        }
+        hosted.stopping = true;
+        self.drive(io, key, |instance, fx| instance.stop(fx));
+        self.forget_if_over(io, key);
+    }
+
+    /// Takes a stopped server off the table once nothing of it is left.
+    pub(super) fn forget_if_over(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get(key) else { return };
+        if !hosted.stopping || matches!(hosted.wire, Wire::Pipe(_)) {
+            return;
+        }
+        if self.delete_session(io, key) {
+            return;
+        }
+        self.close_private_link(io, key);
+        let Some(hosted) = self.hosted.remove(key) else { return };
+        if let Some(session) = hosted.session {
+            self.private.remove(&(session, hosted.upstream));
+        }
+        for flight in self.flights_of(|flight| flight.private == Some(key)) {
+            self.fail_flight(io, flight, "the server of this session was stopped");
+        }
+    }
+
+    pub(super) fn flights_of(&self, which: impl Fn(&super::flight::Flight) -> bool) -> Vec<Key> {
+        self.flights.iter().filter(|(_, flight)| which(flight)).map(|(key, _)| key).collect()
+    }
+
+    /// An answer to a request of the instance's own.
+    pub(super) fn own_answer(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let (now, random) = (self.now, io.random());
+        self.drive(io, key, |instance, fx| {
+            instance.answer(now, message, envelope, random, fx);
+        });
+    }
+
+    pub(super) fn own_failed(&mut self, io: &mut Io, key: Key, id: OwnId, failure: Failure) {
+        let (now, random) = (self.now, io.random());
+        self.drive(io, key, |instance, fx| instance.failed(now, id, failure, random, fx));
+    }
+
+    pub(super) fn lost(&mut self, io: &mut Io, key: Key, why: String) {
+        let (now, random) = (self.now, io.random());
+        self.drive(io, key, |instance, fx| instance.lost(now, why, random, fx));
+    }
+
+    /// Asks a server something whose answer does not matter.
+    pub(super) fn ask_server(&mut self, io: &mut Io, key: Key, method: Method, params: &str) {
+        let params = params.to_owned();
+        self.drive(io, key, |instance, fx| instance.ask_aside(method, &params, fx));
+    }
+
+    /// Runs a post at once where it is for this core.
+    pub(super) fn post_to(&mut self, io: &mut Io, core: kern_terms::CoreId, post: Post) {
+        if core == self.id { self.post(io, post) } else { io.post(core, post) }
+    }
+
+    pub(super) fn tell_all(&mut self, io: &mut Io, make: impl Fn() -> Post) {
+        for core in self.setup.cores.clone() {
+            self.post_to(io, core, make());
+        }
+    }
+}
+
+impl Hosted {
+    fn take_page(&mut self, method: Method, result: &[u8], first: bool) {
+        let Some(lists) = &mut self.building else { return };
+        let kind = match method {
+            Method::ToolsList => ListKind::Tools,
+            Method::PromptsList => ListKind::Prompts,
+            Method::ResourcesList => ListKind::Resources,
+            _ => ListKind::Templates,
+        };
+        if first {
+            lists.clear(kind);
+        }
+        let filtered = filter_page(&self.spec.tools, kind, result);
+        if let Err(error) = lists.parse_page(kind, filtered.as_deref().unwrap_or(result)) {
+            tracing::warn!(upstream = &*self.spec.name, "{}: {error}", kind.method());
+        }
+    }
+}
+
+/// The page without the tools the configuration leaves out; `None` if all stay.
+pub(super) fn filter_page(filter: &ToolFilter, kind: ListKind, result: &[u8]) -> Option<Vec<u8>> {
+    if kind != ListKind::Tools || (filter.include.is_none() && filter.exclude.is_empty()) {
+        return None;
+    }
+    let all = kern_mcp::Span::all(result);
+    let tools = json::get(result, all, "tools")?;
+    let kept: Vec<&[u8]> = json::elements(result, tools)
+        .map(|span| span.of(result))
+        .filter(|tool| json::text_field(tool, "name").is_none_or(|name| filter.allows(&name)))
+        .collect();
+    let mut array = b"[".to_vec();
+    array.extend_from_slice(&kept.join(&b","[..]));
+    array.push(b']');
+    let mut splice = Splice::new(result);
+    splice.replace(tools, array);
+    let mut out = Vec::with_capacity(result.len());
+    splice.write_into(&mut out);
+    Some(out)
+}

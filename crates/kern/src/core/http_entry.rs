@@ -1,0 +1,410 @@
+//! From an HTTP request to a message of the protocol: paths, methods, headers, eras.
+//!
+//! Sources: 2025-11-25 basic/transports and 2026-07-28 basic/transports/streamable-http; HTTP+SSE is
+//! that of 2024-11-05. Invariant: whatever is refused here was never seen by a room behind.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_mcp::errors::Cause;
+use kern_mcp::headers::{self, RequestHeaders};
+use kern_mcp::http::{Method as Verb, Request, encode};
+use kern_mcp::{Envelope, scan, sse};
+use kern_session::Token;
+use kern_terms::{Era, Key, Revision};
+
+use super::edge::{Doing, Edge, Exchange, Kind, Line};
+use super::words::{Forwarded, Post, ReplyTo};
+use super::{Core, Io, deliver, guard};
+use crate::pipeline::{self, Inbound};
+
+/// What a path leads to.
+enum Place<'a> {
+    /// Streamable HTTP, for all upstreams or one.
+    Mcp(Option<&'a str>),
+    /// The event stream of HTTP+SSE.
+    Sse(Option<&'a str>),
+    /// Where HTTP+SSE clients post.
+    Messages(&'a str),
+    Health,
+    Nowhere,
+}
+
+fn place(target: &str) -> Place<'_> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("mcp"), name, None) => Place::Mcp(name),
+        (Some("sse"), name, None) => Place::Sse(name),
+        (Some("messages"), None, None) => Place::Messages(query),
+        (Some("healthz"), None, None) => Place::Health,
+        _ => Place::Nowhere,
+    }
+}
+
+impl Core {
+    pub(super) fn http_request(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {
+        let Some(Edge { kind: Kind::Http(http), local, .. }) = self.edges.get_mut(key) else {
+            return;
+        };
+        let local = *local;
+        let headers = &request.headers;
+        let silent = headers.accept.is_none();
+        http.doing = Doing::Waiting(Exchange {
+            keep_alive: request.keep_alive,
+            http10: request.http10,
+            accepts_json: silent || headers.accepts("application/json"),
+            accepts_stream: silent || headers.accepts("text/event-stream"),
+            modern: false,
+            token: None,
+            announce: None,
+            flight: None,
+            listen: None,
+        });
+        if let Err((status, why)) = self.guarded(request, local) {
+            return self.deny(io, key, status, why);
+        }
+        match (place(request.target), request.method) {
+            (Place::Nowhere, _) => {
+                self.deny(
+                    io,
+                    key,
+                    404,
+                    "nothing here: MCP is at /mcp and /mcp/NAME, HTTP+SSE at /sse",
+                );
+            }
+            (Place::Health, Verb::Get | Verb::Head) => self.respond(io, key, |out, keep_alive| {
+                encode::response(out, 200, "text/plain", &[], keep_alive, &[b"ok\n"]);
+            }),
+            (Place::Mcp(name), Verb::Post) => self.mcp_post(io, key, request, name),
+            (Place::Mcp(_), Verb::Get) => self.mcp_get(io, key, request),
+            (Place::Mcp(_), Verb::Delete) => self.mcp_delete(io, key, request),
+            (Place::Sse(name), Verb::Get) => self.sse_get(io, key, request, name),
+            (Place::Messages(query), Verb::Post) => self.sse_post(io, key, request, query),
+            (place, _) => {
+                let allow: &[u8] = match place {
+                    Place::Mcp(_) => b"POST, GET, DELETE",
+                    Place::Messages(_) => b"POST",
+                    _ => b"GET",
+                };
+                self.not_allowed(io, key, allow);
+            }
+        }
+    }
+
+    fn not_allowed(&mut self, io: &mut Io, key: Key, allow: &[u8]) {
+        self.respond(io, key, |out, keep_alive| {
+            encode::empty_response(out, 405, &[("allow", allow)], keep_alive);
+        });
+    }
+
+    fn guarded(&self, request: &Request<'_>, local: bool) -> Result<(), (u16, &'static str)> {
+        if local {
+            return Ok(());
+        }
+        let serve = &self.setup.plan.serve;
+        let public = serve.listen.is_some_and(|address| !address.ip().is_loopback());
+        if let Some(origin) = request.headers.origin
+            && !guard::origin_allowed(origin, &serve.allowed_origins)
+        {
+            return Err((403, "this Origin is not allowed: add it to serve.allowed_origins"));
+        }
+        match request.headers.host {
+            Some(host) if guard::host_allowed(host, &serve.allowed_hosts, public) => Ok(()),
+            None if request.http10 => Ok(()),
+            _ => Err((403, "this Host is not allowed: add it to serve.allowed_hosts")),
+        }
+    }
+
+    fn exchange_mut(&mut self, key: Key) -> Option<(&mut Exchange, ReplyTo)> {
+        let core = self.id;
+        let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
+            return None;
+        };
+        let reply = ReplyTo { core, edge: key, exchange: http.exchange };
+        match &mut http.doing {
+            Doing::Waiting(exchange) => Some((exchange, reply)),
+            _ => None,
+        }
+    }
+
+    fn mcp_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {
+        let Some((exchange, reply)) = self.exchange_mut(key) else { return };
+        if !exchange.accepts_json && !exchange.accepts_stream {
+            let why = "Accept must list application/json and text/event-stream";
+            return self.deny(io, key, 406, why);
+        }
+        if !is_json(request) {
+            return self.deny(io, key, 415, "Content-Type must be application/json");
+        }
+        let endpoint = match name {
+            None => None,
+            Some(name) => match self.endpoint(name) {
+                Some(name) => Some(name),
+                None => return self.deny(io, key, 404, "there is no upstream of this name"),
+            },
+        };
+        let message = request.body;
+        let envelope = match scan(message, &self.scan_limits) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                let id = error.id.map(|span| span.of(message));
+                let mut body = Vec::new();
+                kern_mcp::encode::error(&mut body, id, error.fault.code(), &error.to_string(), None);
+                return self.respond(io, key, |out, keep_alive| {
+                    encode::json_response(out, 400, &[], keep_alive, &[&body]);
+                });
+            }
+        };
+        let by_header = request.headers.mcp_protocol_version;
+        let header_modern = by_header
+            .is_some_and(|text| Revision::parse(text).is_some_and(|it| it.era() == Era::Modern));
+        if envelope.protocol_version.is_some() || header_modern {
+            self.modern_post(io, reply, request, endpoint, message, envelope);
+        } else {
+            self.legacy_post(io, reply, request, endpoint, message, envelope);
+        }
+    }
+
+    fn modern_post(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        request: &Request<'_>,
+        endpoint: Option<Arc<str>>,
+        message: &[u8],
+        envelope: Envelope,
+    ) {
+        if let Some((exchange, _)) = self.exchange_mut(reply.edge) {
+            exchange.modern = true;
+        }
+        if envelope.kind != kern_mcp::Kind::Request {
+            let notification = envelope.kind == kern_mcp::Kind::Notification;
+            if notification {
+                self.accepted_202(io, reply.edge);
+            } else {
+                self.deny(io, reply.edge, 400, "a client of this revision sends no responses");
+            }
+            return;
+        }
+        let checked = pipeline::check_modern(message, &envelope)
+            .and_then(|()| check_headers(request, message, &envelope))
+            .and_then(|()| pipeline::check_version(message, &envelope));
+        let inbound = Inbound {
+            reply,
+            endpoint,
+            message,
+            envelope,
+            revision: Revision::V2026_07_28,
+            session: None,
+        };
+        match checked {
+            Ok(()) => pipeline::request(self, io, &inbound),
+            Err(fault) => self.refuse_with(io, &inbound, fault),
+        }
+    }
+
+    fn legacy_post(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        request: &Request<'_>,
+        endpoint: Option<Arc<str>>,
+        message: &[u8],
+        envelope: Envelope,
+    ) {
+        let key = reply.edge;
+        if let Some(text) = request.headers.mcp_protocol_version
+            && Revision::parse(text).is_none()
+            && envelope.method != kern_mcp::Method::Initialize
+        {
+            let id = envelope.id.map(|span| span.of(message));
+            let known: Vec<_> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
+            let why = format!("MCP-Protocol-Version {text:?} is not one of {}", known.join(", "));
+            let mut body = Vec::new();
+            kern_mcp::encode::error(
+                &mut body,
+                id,
+                Cause::InvalidRequest.code(Era::Legacy),
+                &why,
+                None,
+            );
+            return self.respond(io, key, |out, keep_alive| {
+                encode::json_response(out, 400, &[], keep_alive, &[&body]);
+            });
+        }
+        if envelope.method == kern_mcp::Method::Initialize {
+            let revision = Revision::LEGACY_LATEST;
+            let inbound = Inbound { reply, endpoint, message, envelope, revision, session: None };
+            return pipeline::request(self, io, &inbound);
+        }
+        let Some(text) = request.headers.mcp_session_id else {
+            let why = "Mcp-Session-Id is missing: send initialize first, or speak 2026-07-28";
+            return self.deny(io, key, 400, why);
+        };
+        let Some(token) = Token::parse(text.as_bytes()) else {
+            return self.deny(io, key, 404, "this session has ended: send initialize again");
+        };
+        if let Some((exchange, _)) = self.exchange_mut(key) {
+            exchange.token = Some(token);
+        }
+        let forwarded = |message| Forwarded { reply, token, endpoint: endpoint.clone(), message };
+        if token.core == self.id {
+            self.session_message(io, reply, token, endpoint, message, Some(envelope));
+        } else if self.setup.cores.contains(&token.core) {
+            let message = Bytes::copy_from_slice(message);
+            io.post(token.core, Post::Forwarded(Box::new(forwarded(message))));
+        } else {
+            self.deny(io, key, 404, "this session has ended: send initialize again");
+        }
+    }
+
+    pub(super) fn accepted_202(&mut self, io: &mut Io, key: Key) {
+        self.respond(io, key, |out, keep_alive| {
+            encode::empty_response(out, 202, &[], keep_alive);
+        });
+    }
+
+    /// The shared name of a configured upstream.
+    pub(super) fn endpoint(&self, name: &str) -> Option<Arc<str>> {
+        let found = self.setup.upstreams.values().find(|spec| *spec.name == *name)?;
+        Some(Arc::clone(&found.name))
+    }
+
+    fn mcp_get(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {
+        let Some((exchange, reply)) = self.exchange_mut(key) else { return };
+        if !exchange.accepts_stream {
+            return self.deny(io, key, 406, "Accept must list text/event-stream");
+        }
+        let Some(text) = request.headers.mcp_session_id else {
+            return self.not_allowed(io, key, b"POST");
+        };
+        let Some(token) = Token::parse(text.as_bytes()) else {
+            return self.deny(io, key, 404, "this session has ended: send initialize again");
+        };
+        exchange.token = Some(token);
+        if token.core == self.id {
+            self.attach(io, reply, token);
+        } else if self.setup.cores.contains(&token.core) {
+            io.post(token.core, Post::Attach { to: reply, token });
+        } else {
+            self.deny(io, key, 404, "this session has ended: send initialize again");
+        }
+    }
+
+    fn mcp_delete(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {
+        let Some((_, reply)) = self.exchange_mut(key) else { return };
+        let Some(text) = request.headers.mcp_session_id else {
+            return self.not_allowed(io, key, b"POST");
+        };
+        let token = Token::parse(text.as_bytes());
+        match token.filter(|token| self.setup.cores.contains(&token.core)) {
+            Some(token) if token.core == self.id => self.end_session(io, reply, token),
+            Some(token) => io.post(token.core, Post::End { reply, token }),
+            None => self.deny(io, key, 404, "this session has ended"),
+        }
+    }
+
+    fn sse_get(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {
+        let endpoint = match name.map(|name| self.endpoint(name)) {
+            Some(None) => return self.deny(io, key, 404, "there is no upstream of this name"),
+            Some(known) => known,
+            None => None,
+        };
+        let token = Token::new(self.id, io.random(), io.random());
+        let limit = self.setup.plan.limits.message_bytes;
+        let http10 = request.http10;
+        let Some(Edge { stream, kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
+            return;
+        };
+        let line = Box::new(Line::new(limit, endpoint));
+        http.doing = Doing::Channel { token, line, http10 };
+        let path = format!("/messages?sessionId={token}");
+        io.send_with(*stream, |out| {
+            let mut event = Vec::new();
+            sse::encode::event(&mut event, Some("endpoint"), None, &[path.as_bytes()]);
+            if http10 {
+                encode::sse_head_http10(out, &[]);
+                out.extend_from_slice(&event);
+            } else {
+                encode::sse_head(out, &[], true);
+                encode::chunk(out, &[&event]);
+            }
+        });
+        self.channels.insert(token, key);
+        self.opened_stream(io, key);
+    }
+
+    fn sse_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, query: &str) {
+        let Some((_, reply)) = self.exchange_mut(key) else { return };
+        if !is_json(request) {
+            return self.deny(io, key, 415, "Content-Type must be application/json");
+        }
+        let id = query.split('&').find_map(|pair| pair.strip_prefix("sessionId="));
+        let token = id.and_then(|id| Token::parse(id.as_bytes()));
+        match token.filter(|token| self.setup.cores.contains(&token.core)) {
+            None => self.deny(io, key, 404, "this session has ended: open /sse again"),
+            Some(token) if token.core == self.id => {
+                self.channel_post(io, reply, token, request.body);
+            }
+            Some(token) => {
+                let message = Bytes::copy_from_slice(request.body);
+                let forwarded = Forwarded { reply, token, endpoint: None, message };
+                io.post(token.core, Post::Forwarded(Box::new(forwarded)));
+            }
+        }
+    }
+
+    /// A stream that lives as long as its connection was opened: it gets comments.
+    pub(super) fn opened_stream(&mut self, io: &mut Io, key: Key) {
+        if let Some(edge) = self.edges.get_mut(key) {
+            io.cancel(edge.timer);
+            let token = super::timers::Timer::Edge(key).token();
+            edge.timer = io.timer(super::edge::KEEP_ALIVE_EVERY, token);
+        }
+    }
+
+    /// Turns a waiting GET into the stream of its session.
+    pub(super) fn open_session_stream(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
+        let Some(Edge { stream, kind: Kind::Http(http), .. }) = self.edges.get_mut(to.edge) else {
+            return;
+        };
+        let Doing::Waiting(exchange) = http.doing else { return };
+        if http.exchange != to.exchange {
+            return;
+        }
+        http.doing = Doing::SessionStream { token, http10: exchange.http10 };
+        io.send_with(*stream, |out| {
+            match exchange.http10 {
+                true => encode::sse_head_http10(out, &[]),
+                false => encode::sse_head(out, &[], exchange.keep_alive),
+            }
+            // Some clients wait for the first bytes before they trust the stream.
+            deliver::keep_alive(out, exchange.http10);
+        });
+        self.opened_stream(io, to.edge);
+    }
+}
+
+fn is_json(request: &Request<'_>) -> bool {
+    request.headers.content_type.is_some_and(|text| {
+        let kind = text.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// The headers of the modern era must be there and say what the body says.
+fn check_headers(
+    request: &Request<'_>,
+    message: &[u8],
+    envelope: &Envelope,
+) -> Result<(), pipeline::Fault> {
+    let headers = RequestHeaders {
+        protocol_version: request.headers.mcp_protocol_version.map(str::as_bytes),
+        method: request.headers.mcp_method,
+        name: request.headers.mcp_name,
+    };
+    headers::check(&headers, envelope, message)
+        .map_err(|fault| pipeline::Fault::new(Cause::HeaderMismatch, fault.to_string()))
+}

@@ -1,0 +1,376 @@
+//! Who wants to hear of changes: subscriptions of both eras, and the changes themselves.
+//!
+//! The gateway ends subscriptions on both sides: it tells clients of its own lists, and asks each
+//! server once for the resources its clients want, so that every era hears from every other.
+//!
+//! Invariants: a client hears only of what it asked for; the acknowledgement is a listen stream's
+//! first message; every message of it carries the listen request's id.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_mcp::errors::Cause;
+use kern_mcp::{Envelope, Method, json};
+use kern_route::{Catalog, ListKind, View};
+use kern_session::Session;
+use kern_terms::Key;
+
+use super::edge::{Doing, Edge, Kind};
+use super::words::{Ending, Post, ReplyTo, UpstreamId};
+use super::{Core, Io};
+use crate::pipeline::Inbound;
+
+/// Listen streams of one core.
+const LISTENS_MAX: usize = 10_000;
+/// Resources one listen stream may name.
+const RESOURCES_MAX: usize = 1_000;
+
+/// A `subscriptions/listen` of a client.
+#[derive(Debug)]
+pub(super) struct Listen {
+    reply: ReplyTo,
+    /// The client's JSON-RPC id, raw.
+    pub(super) id: Box<[u8]>,
+    endpoint: Option<Arc<str>>,
+    /// Tools, prompts, resources.
+    lists: [bool; 3],
+    resources: BTreeSet<String>,
+}
+
+const LIST_MEMBERS: [(&str, Method); 3] = [
+    ("toolsListChanged", Method::ToolsListChanged),
+    ("promptsListChanged", Method::PromptsListChanged),
+    ("resourcesListChanged", Method::ResourcesListChanged),
+];
+
+/// The place of a list among those a client hears of.
+fn list_index(kind: ListKind) -> usize {
+    match kind {
+        ListKind::Tools => 0,
+        ListKind::Prompts => 1,
+        ListKind::Resources | ListKind::Templates => 2,
+    }
+}
+
+impl Core {
+    pub(crate) fn open_listen(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(filter) = inbound
+            .envelope
+            .notifications
+            .map(|span| span.of(inbound.message))
+            .filter(|raw| raw.starts_with(b"{"))
+        else {
+            let why = "params.notifications must be an object";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        };
+        let lists = LIST_MEMBERS.map(|(member, _)| json::field(filter, member) == Some(b"true"));
+        let named = json::field(filter, "resourceSubscriptions").unwrap_or(b"[]");
+        let resources: BTreeSet<String> = json::items(named).filter_map(json::text).collect();
+        if resources.len() > RESOURCES_MAX || self.listens.len() >= LISTENS_MAX || self.draining {
+            let why = "too many subscriptions are open: close some first";
+            return self.refuse(io, inbound, Cause::Internal, why);
+        }
+        let listen = Listen {
+            reply: inbound.reply,
+            id: inbound.id().into(),
+            endpoint: inbound.endpoint.clone(),
+            lists,
+            resources,
+        };
+        for uri in listen.resources.clone() {
+            self.gain_interest(io, listen.endpoint.as_ref(), &uri);
+        }
+        let mut params = b"{\"notifications\":{".to_vec();
+        let mut first = true;
+        for ((member, _), wanted) in LIST_MEMBERS.iter().zip(lists) {
+            if wanted {
+                params.extend_from_slice(if first { b"" } else { b"," });
+                params.extend_from_slice(format!("\"{member}\":true").as_bytes());
+                first = false;
+            }
+        }
+        if !listen.resources.is_empty() {
+            params.extend_from_slice(if first { b"" } else { b"," });
+            params.extend_from_slice(b"\"resourceSubscriptions\":[");
+            for (at, uri) in listen.resources.iter().enumerate() {
+                params.extend_from_slice(if at == 0 { b"" } else { b"," });
+                json::quote_into(&mut params, uri);
+            }
+            params.push(b']');
+        }
+        params.push(b'}');
+        let key = self.listens.insert(listen);
+        self.bind_listen(inbound.reply.edge, key);
+        self.to_listen(io, key, Method::SubscriptionsAcknowledged, &params);
+    }
+
+    fn bind_listen(&mut self, edge: Key, listen: Key) {
+        if let Some(line) = self.line_mut(edge) {
+            line.listens.push(listen);
+        } else if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(edge)
+            && let Doing::Waiting(exchange) = &mut http.doing
+        {
+            exchange.listen = Some(listen);
+        }
+    }
+
+    /// Sends a notification on a listen stream; `params` lacks its closing brace.
+    fn to_listen(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
+        let Some(listen) = self.listens.get(key) else { return };
+        let mut message =
+            format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":", method.as_str())
+                .into_bytes();
+        message.extend_from_slice(params);
+        message.extend_from_slice(if params.len() > 1 { b"," } else { b"" });
+        message.extend_from_slice(b"\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":");
+        message.extend_from_slice(&listen.id);
+        message.extend_from_slice(b"}}}");
+        let reply = listen.reply;
+        self.deliver(io, reply, &message, Ending::More);
+    }
+
+    /// Ends a listen stream in order: with its result.
+    pub(super) fn end_listen(&mut self, io: &mut Io, key: Key) {
+        let Some(listen) = self.drop_listen(io, key) else { return };
+        let mut message = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+        message.extend_from_slice(&listen.id);
+        message.extend_from_slice(
+            b",\"result\":{\"resultType\":\"complete\",\
+              \"_meta\":{\"io.modelcontextprotocol/subscriptionId\":",
+        );
+        message.extend_from_slice(&listen.id);
+        message.extend_from_slice(b"}}}");
+        self.deliver(io, listen.reply, &message, Ending::Answer(200));
+    }
+
+    /// Forgets a listen stream, whose client is gone or no longer wants it.
+    pub(super) fn drop_listen(&mut self, io: &mut Io, key: Key) -> Option<Listen> {
+        let listen = self.listens.remove(key)?;
+        for uri in &listen.resources {
+            self.lose_interest(io, listen.endpoint.as_ref(), uri);
+        }
+        if let Some(line) = self.line_mut(listen.reply.edge) {
+            line.listens.retain(|other| *other != key);
+        }
+        Some(listen)
+    }
+
+    /// `resources/subscribe` and `resources/unsubscribe` of a session. A server of its own hears
+    /// the request itself; a shared one hears from the gateway, once for all.
+    pub(crate) fn subscription(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        use crate::pipeline::Routed;
+        let Some(key) = inbound.session else { return self.unknown_method(io, inbound) };
+        let Some(uri) = inbound.text(inbound.envelope.uri) else {
+            return self.refuse(io, inbound, Cause::InvalidParams, "params.uri must be a string");
+        };
+        let destination = match self.route(io, inbound) {
+            Routed::To(destination) => destination,
+            Routed::Wait => return self.wait_for_servers(io, inbound),
+            Routed::Nowhere(fault) => return self.refuse_with(io, inbound, fault),
+        };
+        let on = inbound.envelope.method == Method::ResourcesSubscribe;
+        let full = self
+            .sessions
+            .get(key)
+            .is_some_and(|session| session.subscriptions.len() >= Session::SUBSCRIPTIONS_MAX);
+        if on && full {
+            let why = "this session holds too many subscriptions";
+            return self.refuse(io, inbound, Cause::Internal, why);
+        }
+        if let super::place::Place::Private(_) = self.place(io, Some(key), destination.upstream) {
+            return self.fly(io, inbound, destination);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (changed, endpoint) = match on {
+            true => (session.subscriptions.insert(uri.clone()), session.endpoint.clone()),
+            false => (session.subscriptions.remove(&uri), session.endpoint.clone()),
+        };
+        if changed {
+            self.tell_interest(io, endpoint.as_ref(), &uri, on);
+        }
+        self.reply(io, inbound, b"{}");
+    }
+
+    fn gain_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
+        self.tell_interest(io, endpoint, uri, true);
+    }
+
+    pub(super) fn lose_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
+        self.tell_interest(io, endpoint, uri, false);
+    }
+
+    fn tell_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str, on: bool) {
+        let view = match endpoint {
+            None => Some(Arc::clone(self.catalog.all())),
+            Some(name) => self.catalog.one(name).map(Arc::clone),
+        };
+        let Some(Ok(found)) = view.map(|view| self.find_resource(&view, uri)) else { return };
+        let owner = self.setup.owner(found.upstream);
+        let uri = found.uri.unwrap_or_else(|| uri.to_owned());
+        self.post_to(io, owner, Post::Interest { upstream: found.upstream, uri, on });
+    }
+
+    pub(super) fn interest_at_host(&mut self, io: &mut Io, id: UpstreamId, uri: &str, on: bool) {
+        let Some(key) = self.upstreams.get(&id).and_then(|upstream| upstream.hosted) else {
+            return;
+        };
+        let now = self.now;
+        self.drive(io, key, |instance, fx| match on {
+            true => {
+                instance.subscribe(now, uri, fx);
+            }
+            false => instance.unsubscribe(now, uri, fx),
+        });
+    }
+
+    /// A server says that something changed.
+    pub(super) fn server_changed(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        hosted: Option<Key>,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let shared = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted);
+        let Some(key) = hosted.or(shared) else { return };
+        let session = self.hosted.get(key).and_then(|hosted| hosted.session);
+        if let (Some(session), Method::ResourcesUpdated) = (session, envelope.method) {
+            if let Some(to) =
+                self.streams.get(&session).copied().or_else(|| self.only_call(session))
+            {
+                self.deliver(io, to, message, Ending::More);
+            }
+            return;
+        }
+        let now = self.now;
+        self.drive(io, key, |instance, fx| {
+            instance.notified(now, message, envelope, fx);
+        });
+    }
+
+    /// The host of a shared server heard of a changed resource: all cores are told.
+    pub(super) fn updated_at_host(&mut self, io: &mut Io, key: Key, message: &[u8]) {
+        let Ok(envelope) = kern_mcp::scan(message, &self.scan_limits) else { return };
+        let uri = envelope.uri.and_then(|span| json::text(span.of(message)));
+        let (Some(uri), Some(hosted)) = (uri, self.hosted.get(key)) else { return };
+        let upstream = hosted.upstream;
+        let message = Bytes::copy_from_slice(message);
+        self.tell_all(io, || Post::Updated {
+            upstream,
+            uri: uri.clone(),
+            message: message.clone(),
+        });
+    }
+
+    /// A resource changed: tell every client of this core that asked for it.
+    pub(super) fn resource_updated(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        uri: &str,
+        _message: &[u8],
+    ) {
+        let Some(name) = self.upstreams.get(&upstream).map(|it| Arc::clone(&it.spec.name)) else {
+            return;
+        };
+        for key in self.listens.keys() {
+            let Some(listen) = self.listens.get(key) else { continue };
+            let Some(shown) = self.shown_uri(listen.endpoint.as_ref(), &name, uri) else {
+                continue;
+            };
+            if listen.resources.contains(&shown) {
+                let mut params = b"{\"uri\":".to_vec();
+                json::quote_into(&mut params, &shown);
+                self.to_listen(io, key, Method::ResourcesUpdated, &params);
+            }
+        }
+        let wanting: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| {
+                self.shown_uri(session.endpoint.as_ref(), &name, uri)
+                    .is_some_and(|shown| session.subscriptions.contains(&shown))
+            })
+            .map(|(key, session)| (key, session.endpoint.clone()))
+            .collect();
+        for (key, endpoint) in wanting {
+            let Some(shown) = self.shown_uri(endpoint.as_ref(), &name, uri) else { continue };
+            let mut params = b"{\"uri\":".to_vec();
+            json::quote_into(&mut params, &shown);
+            params.push(b'}');
+            self.notify_session(io, key, Method::ResourcesUpdated, &params);
+        }
+    }
+
+    /// What clients of an endpoint call a server's resource; `None` where they can't see it.
+    fn shown_uri(&self, endpoint: Option<&Arc<str>>, name: &str, uri: &str) -> Option<String> {
+        if let Some(endpoint) = endpoint {
+            return (**endpoint == *name).then(|| uri.to_owned());
+        }
+        let view = self.catalog.all();
+        Some(view.resource_back(view.source(name)?, uri).into_owned())
+    }
+
+    fn notify_session(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
+        let stream = self.streams.get(&key).copied();
+        let Some(to) = stream.or_else(|| self.only_call(key)) else { return };
+        let mut out = Vec::new();
+        kern_mcp::encode::notification(&mut out, method.as_str(), Some(params));
+        self.deliver(io, to, &out, Ending::More);
+    }
+
+    /// The catalog changed: tell every client whose lists did.
+    pub(super) fn lists_changed(&mut self, io: &mut Io, before: &Catalog, after: &Catalog) {
+        for key in self.listens.keys() {
+            let Some(listen) = self.listens.get(key) else { continue };
+            let changed = changed(listen.endpoint.as_ref(), before, after);
+            let wanted = listen.lists;
+            for (at, (_, method)) in LIST_MEMBERS.iter().enumerate() {
+                if changed[at] && wanted[at] {
+                    self.to_listen(io, key, *method, b"{");
+                }
+            }
+        }
+        let sessions: Vec<_> =
+            self.sessions.iter().map(|(key, session)| (key, session.endpoint.clone())).collect();
+        for (key, endpoint) in sessions {
+            let changed = changed(endpoint.as_ref(), before, after);
+            for (at, (_, method)) in LIST_MEMBERS.iter().enumerate() {
+                if changed[at] {
+                    self.notify_session(io, key, *method, b"{}");
+                }
+            }
+        }
+    }
+
+    /// A session's own server changed its lists. Which of them is not known here: the client asks
+    /// again for what it uses.
+    pub(super) fn lists_changed_for(&mut self, io: &mut Io, session: Key) {
+        for (_, method) in LIST_MEMBERS {
+            self.notify_session(io, session, method, b"{}");
+        }
+    }
+}
+
+/// Which of an endpoint's lists differ between two catalogs.
+fn changed(endpoint: Option<&Arc<str>>, before: &Catalog, after: &Catalog) -> [bool; 3] {
+    let view = |catalog: &Catalog| -> Option<Arc<View>> {
+        match endpoint {
+            None => Some(Arc::clone(catalog.all())),
+            Some(name) => catalog.one(name).map(Arc::clone),
+        }
+    };
+    let mut lists = [false; 3];
+    match (view(before), view(after)) {
+        (Some(before), Some(after)) => {
+            for kind in Catalog::changed(&before, &after) {
+                lists[list_index(kind)] = true;
+            }
+        }
+        (None, None) => {}
+        _ => lists = [true; 3],
+    }
+    lists
+}

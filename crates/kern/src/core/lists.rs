@@ -1,0 +1,224 @@
+//! Lists, and the requests that wait for servers that are still starting.
+//!
+//! Invariant: a request waits at most [`PATIENCE`] for servers' first start; then it is answered
+//! with what there is, and `list_changed` tells of the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kern_mcp::{Method, scan};
+use kern_route::{ListKind, PageLimits, View};
+use kern_terms::{Era, Instant, Key, Revision};
+
+use super::place::Place;
+use super::timers::Timer;
+use super::words::{Health, ReplyTo};
+use super::{Core, Io};
+use crate::pipeline::{self, Fault, Inbound};
+use kern_mcp::errors::Cause;
+
+/// Longest wait of a request for servers that start.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Requests that may wait on one core.
+const PATIENT_MAX: usize = 10_000;
+
+/// A request that waits for servers.
+#[derive(Debug)]
+pub(super) struct Patient {
+    pub(super) reply: ReplyTo,
+    /// The client's JSON-RPC id, raw.
+    pub(super) id: Box<[u8]>,
+    endpoint: Option<Arc<str>>,
+    message: Vec<u8>,
+    revision: Revision,
+    pub(super) session: Option<Key>,
+    until: Instant,
+}
+
+impl Core {
+    pub(crate) fn list(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let kind = match inbound.envelope.method {
+            Method::ToolsList => ListKind::Tools,
+            Method::PromptsList => ListKind::Prompts,
+            Method::ResourcesList => ListKind::Resources,
+            _ => ListKind::Templates,
+        };
+        let (view, whole) = self.view_for(io, inbound.session, inbound.endpoint.as_ref());
+        if !whole && self.be_patient(io, inbound) {
+            return;
+        }
+        let Some(view) = view else {
+            let why = self.why_down(inbound.endpoint.as_deref().unwrap_or_default());
+            return self.refuse(io, inbound, Cause::Internal, &why);
+        };
+        let cursor = match inbound.envelope.cursor.map(|span| span.of(inbound.message)) {
+            None | Some(b"null") => None,
+            Some(raw) => match kern_mcp::json::text(raw) {
+                Some(cursor) => Some(cursor),
+                None => {
+                    let why = "params.cursor must be a string";
+                    return self.refuse(io, inbound, Cause::InvalidParams, why);
+                }
+            },
+        };
+        let Ok(page) = view.page(kind, cursor.as_deref(), PageLimits::default()) else {
+            let why = "params.cursor was not given by this list: start again without one";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        };
+        let mut result = format!("{{\"{}\":", kind.member()).into_bytes();
+        page.write_array(&mut result);
+        if let Some(next) = &page.next {
+            result.extend_from_slice(format!(",\"nextCursor\":\"{next}\"").as_bytes());
+        }
+        if inbound.revision.era() == Era::Modern {
+            let hint = view.hint(kind);
+            let scope = if hint.private { "private" } else { "public" };
+            let ttl_ms = hint.ttl_ms.unwrap_or(0);
+            let members = format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\"");
+            result.extend_from_slice(members.as_bytes());
+        }
+        result.push(b'}');
+        self.reply(io, inbound, &result);
+    }
+
+    /// What a client sees, and whether that is all: `false` while servers are still starting.
+    pub(super) fn view_for(
+        &mut self,
+        io: &mut Io,
+        session: Option<Key>,
+        endpoint: Option<&Arc<str>>,
+    ) -> (Option<Arc<View>>, bool) {
+        let shared = match endpoint {
+            None => Some(Arc::clone(self.catalog.all())),
+            Some(name) => self.catalog.one(name).map(Arc::clone),
+        };
+        let starting = match endpoint {
+            None => !self.settled,
+            Some(name) => self.is_starting(name),
+        };
+        let Some(session) = session else { return (shared, !starting) };
+        if let Some(view) = self.views.get(&session) {
+            return (Some(Arc::clone(view)), true);
+        }
+        let mut own = false;
+        let mut whole = !starting;
+        let mut lists = Vec::new();
+        let ids: Vec<_> = self.setup.upstreams.keys().copied().collect();
+        for id in ids {
+            let spec = Arc::clone(&self.setup.upstreams[&id]);
+            if endpoint.is_some_and(|name| *name != spec.name) {
+                continue;
+            }
+            let shared = self.catalog.one(&spec.name).and_then(|view| view.upstreams().next());
+            let shared = shared.map(Arc::clone);
+            match self.place(io, Some(session), id) {
+                Place::Private(key) => {
+                    own = true;
+                    match self.hosted.get(key) {
+                        Some(hosted) if hosted.lists.is_some() => {
+                            lists.extend(hosted.lists.clone())
+                        }
+                        Some(hosted) if hosted.is_failing() => {}
+                        _ => whole = false,
+                    }
+                }
+                Place::Unknown => whole = false,
+                _ => lists.extend(shared),
+            }
+        }
+        if !own {
+            return (shared, whole);
+        }
+        let view = Arc::new(match (endpoint, lists.as_slice()) {
+            (Some(_), [one]) => View::single(one),
+            (Some(_), _) => return (None, whole),
+            (None, lists) => View::merged(lists),
+        });
+        if whole {
+            self.views.insert(session, Arc::clone(&view));
+        }
+        (Some(view), whole)
+    }
+
+    /// Whether the upstream is on its first start.
+    pub(super) fn is_starting(&self, name: &str) -> bool {
+        self.upstreams.values().any(|upstream| {
+            *upstream.spec.name == *name && matches!(upstream.health, Health::Starting)
+        })
+    }
+
+    /// Why an endpoint serves nothing.
+    pub(super) fn why_down(&self, name: &str) -> String {
+        for upstream in self.upstreams.values().filter(|upstream| *upstream.spec.name == *name) {
+            return match &upstream.health {
+                Health::Down(why) => format!("upstream {name:?} is down: {why}"),
+                Health::Starting => format!("upstream {name:?} is still starting: try again"),
+                Health::Up(_) => format!("upstream {name:?} has just started: try again"),
+            };
+        }
+        format!("there is no upstream {name:?}")
+    }
+
+    /// Keeps a request for later; `false` once it has waited long enough.
+    pub(super) fn be_patient(&mut self, io: &mut Io, inbound: &Inbound<'_>) -> bool {
+        let known = self
+            .patient
+            .iter()
+            .find(|patient| patient.reply == inbound.reply && patient.message == inbound.message);
+        let until = known.map_or(self.now + PATIENCE, |patient| patient.until);
+        if until <= self.now || self.patient.len() >= PATIENT_MAX || self.draining {
+            return false;
+        }
+        self.kept_waiting = Some(inbound.reply);
+        if known.is_none() {
+            self.patient.push(Patient {
+                reply: inbound.reply,
+                id: inbound.id().into(),
+                endpoint: inbound.endpoint.clone(),
+                message: inbound.message.to_vec(),
+                revision: inbound.revision,
+                session: inbound.session,
+                until,
+            });
+            io.timer(PATIENCE, Timer::Lists.token());
+        }
+        true
+    }
+
+    pub(crate) fn wait_for_servers(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        if !self.be_patient(io, inbound) {
+            let fault = Fault::new(Cause::Internal, "the servers are still starting: try again");
+            self.refuse_with(io, inbound, fault);
+        }
+    }
+
+    /// Something changed: requests that waited try again. Those that still must wait stay, with
+    /// the patience they had.
+    pub(super) fn serve_patient(&mut self, io: &mut Io) {
+        let waiting = std::mem::take(&mut self.patient);
+        for patient in waiting {
+            let Ok(envelope) = scan(&patient.message, &self.scan_limits) else { continue };
+            let message = patient.message.clone();
+            let inbound = Inbound {
+                reply: patient.reply,
+                endpoint: patient.endpoint.clone(),
+                message: &message,
+                envelope,
+                revision: patient.revision,
+                session: patient.session,
+            };
+            let (reply, before) = (patient.reply, self.patient.len());
+            self.patient.push(patient);
+            pipeline::request(self, io, &inbound);
+            // It was kept if it asked to be; the entry is dropped if it was answered.
+            let answered = !self.still_waits(reply);
+            if answered && self.patient.len() > before {
+                self.patient.remove(before);
+            }
+        }
+    }
+
+    fn still_waits(&mut self, reply: ReplyTo) -> bool {
+        std::mem::take(&mut self.kept_waiting).is_some_and(|kept| kept == reply)
+    }
+}

@@ -1,0 +1,189 @@
+//! Greeting clients: `initialize`, `server/discover`, `logging/setLevel`.
+//!
+//! An endpoint of one upstream shows that server's own capabilities, instructions and name; the
+//! endpoint of all shows their union under the gateway's name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_mcp::errors::Cause;
+use kern_mcp::json;
+use kern_route::View;
+use kern_session::{Level, Session, Token};
+use kern_terms::{Era, Key, Revision};
+
+use super::edge::{Doing, Edge, Kind};
+use super::{Core, Io};
+use crate::pipeline::{Fault, Inbound};
+
+/// What the gateway says of itself.
+pub(super) const INFO: &str = concat!(
+    r#"{"name":"kern","title":"Kernmantle","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}"#
+);
+/// What it offers whatever stands behind it: lists may change, and it tells.
+const CAPABILITIES: &str = r#"{"logging":{},"completions":{},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}"#;
+
+impl Core {
+    pub(crate) fn initialize(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(view) = self.greeting_view(io, inbound) else { return };
+        let params = inbound.envelope.params.map(|span| span.of(inbound.message)).unwrap_or(b"{}");
+        let Some(asked) = json::text_field(params, "protocolVersion") else {
+            let why = "params.protocolVersion is missing";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        };
+        // An unknown version gets the newest handshake revision; the client may disconnect
+        // (2025-11-25 basic/lifecycle).
+        let revision = Revision::parse(&asked)
+            .filter(|revision| revision.era() == Era::Legacy)
+            .unwrap_or(Revision::LEGACY_LATEST);
+        let object = |name| match json::field(params, name) {
+            Some(raw) if raw.starts_with(b"{") => Bytes::copy_from_slice(raw),
+            _ => Bytes::from_static(b"{}"),
+        };
+        if inbound.session.is_some() {
+            let why = "this connection has a session already";
+            return self.refuse(io, inbound, Cause::InvalidRequest, why);
+        }
+        let token = Token::new(self.id, io.random(), io.random());
+        let (capabilities, info) = (object("capabilities"), object("clientInfo"));
+        let endpoint = inbound.endpoint.clone();
+        let session = Session::new(token, revision, endpoint, capabilities, info, self.now);
+        let Ok(key) = self.sessions.open(session) else {
+            let why = "too many sessions are open: try again later";
+            return self.refuse(io, inbound, Cause::Internal, why);
+        };
+        self.bind_session(inbound.reply.edge, key, token);
+        let mut result =
+            format!("{{\"protocolVersion\":\"{revision}\",\"capabilities\":").into_bytes();
+        self.write_identity(&mut result, inbound, view.as_deref(), "serverInfo");
+        result.push(b'}');
+        self.reply(io, inbound, &result);
+    }
+
+    /// Ties the new session to the connection, or announces it in the answer's head.
+    fn bind_session(&mut self, edge: Key, session: Key, token: Token) {
+        if let Some(line) = self.line_mut(edge) {
+            line.session = Some(session);
+            let reply = super::words::ReplyTo { core: self.id, edge, exchange: 0 };
+            let reply = match self.edges.get(edge) {
+                Some(Edge { kind: Kind::Http(http), .. }) => {
+                    super::words::ReplyTo { exchange: http.exchange, ..reply }
+                }
+                _ => reply,
+            };
+            self.streams.insert(session, reply);
+            if let Some(session) = self.sessions.get_mut(session) {
+                session.connections += 1;
+            }
+        } else if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(edge)
+            && let Doing::Waiting(exchange) = &mut http.doing
+        {
+            exchange.announce = Some(token);
+        }
+    }
+
+    pub(crate) fn discover(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(view) = self.greeting_view(io, inbound) else { return };
+        let versions: Vec<_> =
+            Revision::ALL.iter().rev().map(|revision| format!("\"{revision}\"")).collect();
+        let mut result =
+            format!("{{\"supportedVersions\":[{}],\"capabilities\":", versions.join(","))
+                .into_bytes();
+        self.write_identity(&mut result, inbound, view.as_deref(), "");
+        result.extend_from_slice(b",\"ttlMs\":0,\"cacheScope\":\"private\"}");
+        self.reply(io, inbound, &result);
+    }
+
+    /// What the endpoint shows. For an endpoint of one upstream that is still starting the request
+    /// is kept for later, and `None` returned.
+    fn greeting_view(&mut self, io: &mut Io, inbound: &Inbound<'_>) -> Option<Option<Arc<View>>> {
+        let Some(endpoint) = &inbound.endpoint else { return Some(None) };
+        if let Some(view) = self.catalog.one(endpoint) {
+            return Some(Some(Arc::clone(view)));
+        }
+        if self.is_starting(endpoint) && self.be_patient(io, inbound) {
+            return None;
+        }
+        let why = self.why_down(endpoint);
+        self.refuse_with(io, inbound, Fault::new(Cause::Internal, why));
+        None
+    }
+
+    /// Appends capabilities, the server's name under `info` (none if empty) and instructions.
+    fn write_identity(
+        &self,
+        out: &mut Vec<u8>,
+        inbound: &Inbound<'_>,
+        view: Option<&View>,
+        info: &str,
+    ) {
+        let lists = view.and_then(|view| view.upstreams().next());
+        match view {
+            Some(view) => self.write_capabilities(out, view.capabilities(), inbound.revision),
+            None => out.extend_from_slice(CAPABILITIES.as_bytes()),
+        }
+        if !info.is_empty() {
+            out.extend_from_slice(format!(",\"{info}\":").as_bytes());
+            match lists.map(|lists| &lists.server_info).filter(|info| info.starts_with(b"{")) {
+                Some(info) => out.extend_from_slice(info),
+                None => out.extend_from_slice(INFO.as_bytes()),
+            }
+        }
+        let instructions = match view {
+            Some(view) => view.instructions().map(str::to_owned),
+            None => self.catalog.all().instructions().map(str::to_owned),
+        };
+        if let Some(instructions) = instructions {
+            out.extend_from_slice(b",\"instructions\":");
+            json::quote_into(out, &instructions);
+        }
+    }
+
+    /// An upstream's capabilities as the gateway serves them: lists may change on the way, even
+    /// where the server's own don't.
+    fn write_capabilities(&self, out: &mut Vec<u8>, own: &[u8], revision: Revision) {
+        out.push(b'{');
+        let mut first = true;
+        for (key, value) in json::members(own, kern_mcp::Span::all(own)) {
+            let (key, value) = (key.of(own), value.of(own));
+            // Server-run tasks of 2025-11-25 are of one era only.
+            if key == b"\"tasks\"" && revision != Revision::V2025_11_25 {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(key);
+            out.push(b':');
+            let listed = matches!(key, b"\"tools\"" | b"\"prompts\"" | b"\"resources\"");
+            match listed && json::field(value, "listChanged").is_none() {
+                true => {
+                    let inner = value.strip_suffix(b"}").unwrap_or(b"{");
+                    out.extend_from_slice(inner);
+                    let empty = inner.trim_ascii_end() == b"{";
+                    out.extend_from_slice(if empty { b"" } else { b"," });
+                    out.extend_from_slice(b"\"listChanged\":true}");
+                }
+                false => out.extend_from_slice(value),
+            }
+        }
+        out.push(b'}');
+    }
+
+    pub(crate) fn set_level(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let level = inbound.text(inbound.envelope.level).and_then(|name| Level::parse(&name));
+        let Some(level) = level else {
+            let why = "params.level must be one of debug, info, notice, warning, error, critical, \
+                       alert, emergency";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        };
+        let Some(key) = inbound.session else { return self.reply(io, inbound, b"{}") };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.log_level = Some(level);
+        }
+        self.reply(io, inbound, b"{}");
+        self.level_to_servers(io, key, inbound);
+    }
+}

@@ -1,0 +1,379 @@
+//! One core: the state of every room on it, and who is woken by what.
+//!
+//! The order of the rooms is in [`crate::pipeline`]; here is what they act on. Reading order:
+//! `words` (what cores say to each other), `edge` and its transports (clients), `flight` (requests
+//! on their way), `hosted` (servers), `registry` (the catalog).
+//!
+//! Invariants: every client request ends in exactly one of answer, refusal or cancellation; every
+//! key kept here is checked on use, so an event that comes late finds nothing.
+
+mod answers;
+mod asks;
+mod channel;
+mod deliver;
+mod edge;
+mod flight;
+mod guard;
+mod hosted;
+mod http_edge;
+mod http_entry;
+mod http_link;
+mod interest;
+mod lists;
+mod local;
+mod pipe;
+mod place;
+mod registry;
+mod returns;
+mod sessions;
+pub mod timers;
+pub mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use kern_mcp::ScanLimits;
+use kern_mcp::http::HttpLimits;
+use kern_reactor::{App, Event, Listen, Signal};
+use kern_route::{Catalog, View};
+use kern_session::{Sessions, Token};
+use kern_terms::{CoreId, Instant, Key, Slab};
+
+use edge::Edge;
+use flight::Flight;
+use hosted::Hosted;
+use place::Upstream;
+use timers::Timer;
+use words::{Post, ReplyTo, Setup, UpstreamId};
+
+/// The core's handle.
+pub type Io = kern_reactor::Io<Post>;
+
+/// How often links and sessions are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long a draining core waits for requests in hand.
+const DRAIN_MOST: Duration = Duration::from_secs(10);
+/// How long bytes queued for a closing client connection may take to leave.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a stream of the reactor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// A client connection.
+    Edge(Key),
+    /// A child's stdin and stdout.
+    Pipe(Key),
+    /// A child's stderr.
+    Errors(Key),
+    /// A connection of an upstream's shared HTTP link.
+    Shared(UpstreamId),
+    /// A connection of an instance's own HTTP link.
+    Private(Key),
+}
+
+/// What a core is started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The first configuration.
+    pub setup: Arc<Setup>,
+    /// Where this core listens.
+    pub listen: Vec<Listen>,
+    /// The process's stdin and stdout are a client of this core.
+    pub stdio: bool,
+    /// Tells whoever started the core where it listens, or why it can't.
+    pub ready: std::sync::mpsc::Sender<Result<kern_reactor::Local, String>>,
+    /// Tells whoever started the core that its stdio client has left.
+    pub stdio_done: Option<std::sync::mpsc::Sender<()>>,
+    /// A client at one end of a socket pair, and the endpoint it gets.
+    pub pair: Arc<std::sync::Mutex<Option<PairClient>>>,
+}
+
+/// One end of a socket pair, and the endpoint served there.
+#[derive(Debug)]
+pub struct PairClient {
+    /// The gateway's end.
+    pub socket: kern_reactor::driver::Socket,
+    /// The upstream served; all of them if `None`.
+    pub endpoint: Option<Arc<str>>,
+}
+
+/// The program of one core.
+#[derive(Debug)]
+pub struct Core {
+    id: CoreId,
+    now: Instant,
+    start: Start,
+    setup: Arc<Setup>,
+    scan_limits: ScanLimits,
+    http_limits: HttpLimits,
+
+    owners: HashMap<Key, Owner>,
+    listeners: Vec<Key>,
+    edges: Slab<Edge>,
+    /// Edges with input left over from before their exchange ended.
+    again: Vec<Key>,
+    stdio_edge: Option<Key>,
+
+    sessions: Sessions,
+    /// Where a session's messages go that belong to no exchange.
+    streams: HashMap<Key, ReplyTo>,
+    /// What a session with servers of its own sees.
+    views: HashMap<Key, Arc<View>>,
+    /// Streams of HTTP+SSE clients, by the token their endpoint carries.
+    channels: HashMap<Token, Key>,
+    asks: Slab<asks::Ask>,
+    listens: Slab<interest::Listen>,
+
+    flights: Slab<Flight>,
+    upstreams: BTreeMap<UpstreamId, Upstream>,
+    hosted: Slab<Hosted>,
+    /// The instance each session has of an upstream for itself.
+    private: BTreeMap<(Key, UpstreamId), Key>,
+    exits: HashMap<Key, Key>,
+
+    catalog: Arc<Catalog>,
+    settled: bool,
+    settle_by: Instant,
+    registry: registry::Registry,
+    /// Requests for lists that wait for servers to start.
+    patient: Vec<lists::Patient>,
+    /// The request that just asked to wait on.
+    kept_waiting: Option<ReplyTo>,
+
+    draining: bool,
+    out: Vec<u8>,
+    effects: Vec<kern_upstream::Effect>,
+    happenings: Vec<kern_upstream::http::Happening>,
+}
+
+impl Core {
+    /// A core about to start.
+    pub fn new(id: CoreId, start: Start) -> Self {
+        let setup = Arc::clone(&start.setup);
+        Self {
+            id,
+            now: Instant::ZERO,
+            scan_limits: scan_limits(&setup),
+            http_limits: http_limits(&setup),
+            sessions: Sessions::new(setup.plan.limits.sessions),
+            setup,
+            start,
+            owners: HashMap::new(),
+            listeners: Vec::new(),
+            edges: Slab::new(),
+            again: Vec::new(),
+            stdio_edge: None,
+            streams: HashMap::new(),
+            views: HashMap::new(),
+            channels: HashMap::new(),
+            asks: Slab::new(),
+            listens: Slab::new(),
+            flights: Slab::new(),
+            upstreams: BTreeMap::new(),
+            hosted: Slab::new(),
+            private: BTreeMap::new(),
+            exits: HashMap::new(),
+            catalog: Arc::default(),
+            settled: false,
+            settle_by: Instant::ZERO,
+            registry: registry::Registry::default(),
+            patient: Vec::new(),
+            kept_waiting: None,
+            draining: false,
+            out: Vec::new(),
+            effects: Vec::new(),
+            happenings: Vec::new(),
+        }
+    }
+
+    fn is_first(&self) -> bool {
+        self.setup.cores.first() == Some(&self.id)
+    }
+
+    fn take_setup(&mut self, io: &mut Io, setup: Arc<Setup>) {
+        self.scan_limits = scan_limits(&setup);
+        self.http_limits = http_limits(&setup);
+        self.sessions.set_most(setup.plan.limits.sessions);
+        self.setup = setup;
+        self.apply_upstreams(io);
+    }
+
+    fn post(&mut self, io: &mut Io, message: Post) {
+        match message {
+            Post::Setup(setup) => self.take_setup(io, setup),
+            Post::Offer { upstream, lists } => self.offered(io, upstream, lists),
+            Post::Built(catalog) => self.built(io, catalog),
+            Post::Catalog { catalog, settled } => self.take_catalog(io, catalog, settled),
+            Post::Health { upstream, health } => self.take_health(io, upstream, health),
+            Post::SessionLost { upstream, session_id } => {
+                self.session_lost(io, upstream, session_id);
+            }
+            Post::Forwarded(forwarded) => self.forwarded(io, *forwarded),
+            Post::Deliver { to, message, ending } => self.deliver(io, to, &message, ending),
+            Post::Attach { to, token } => self.attach(io, to, token),
+            Post::Gone { reply, token } => self.exchange_gone(io, reply, token),
+            Post::End { reply, token } => self.end_session(io, reply, token),
+            Post::Dispatch(dispatch) => self.dispatched(io, *dispatch),
+            Post::Cancel { upstream, flight } => self.cancel_at_host(io, upstream, flight),
+            Post::Return { upstream, flight, message, envelope } => {
+                self.returned(io, upstream, flight, &message, &envelope);
+            }
+            Post::Failed { upstream, flight, why } => {
+                self.flight_failed(io, upstream, flight, &why)
+            }
+            Post::Interest { upstream, uri, on } => self.interest_at_host(io, upstream, &uri, on),
+            Post::Updated { upstream, uri, message } => {
+                self.resource_updated(io, upstream, &uri, &message);
+            }
+            Post::Report(to) => {
+                // Whoever asked may have given up waiting.
+                let _ = to.send(self.report());
+            }
+        }
+    }
+
+    fn timer(&mut self, io: &mut Io, timer: Timer) {
+        match timer {
+            Timer::Edge(edge) => self.edge_timer(io, edge),
+            Timer::Flight(flight) => self.flight_overdue(io, flight),
+            Timer::Step(flight) => self.step(io, flight),
+            Timer::Instance(key) => self.instance_wake(io, key),
+            Timer::Stopping(key) => self.stopping_overdue(io, key),
+            Timer::Sweep => self.sweep(io),
+            Timer::Lists => self.serve_patient(io),
+            Timer::Drain => self.drained(io, true),
+            Timer::Grace(upstream) => self.grace_over(io, UpstreamId(upstream)),
+        }
+    }
+
+    fn sweep(&mut self, io: &mut Io) {
+        io.timer(SWEEP_EVERY, Timer::Sweep.token());
+        self.sweep_links(io);
+        self.sweep_sessions(io);
+        self.sweep_asks(io);
+    }
+
+    fn stream_event(&mut self, io: &mut Io, event: StreamEvent, stream: Key) {
+        let Some(owner) = self.owners.get(&stream).copied() else { return };
+        if matches!(event, StreamEvent::Closed(_)) {
+            self.owners.remove(&stream);
+        }
+        match owner {
+            Owner::Edge(edge) => self.edge_event(io, edge, event),
+            Owner::Pipe(key) => self.pipe_event(io, key, event),
+            Owner::Errors(key) => self.errors_event(io, key, event),
+            Owner::Shared(upstream) => self.shared_event(io, upstream, stream, event),
+            Owner::Private(key) => self.private_event(io, key, stream, event),
+        }
+    }
+
+    fn report(&self) -> words::Report {
+        words::Report {
+            edges: self.edges.len(),
+            sessions: self.sessions.len(),
+            flights: self.flights.len(),
+            instances: self.hosted.len(),
+            asks: self.asks.len(),
+            listens: self.listens.len(),
+        }
+    }
+
+    /// Stops taking clients, and leaves once nothing is in hand.
+    fn retire(&mut self, io: &mut Io) {
+        self.draining = true;
+        for listener in std::mem::take(&mut self.listeners) {
+            io.unlisten(listener);
+        }
+        for listen in self.listens.keys() {
+            self.end_listen(io, listen);
+        }
+        io.timer(DRAIN_MOST, Timer::Drain.token());
+    }
+
+    /// Goes on with draining: first requests end, then servers, then the core.
+    fn drained(&mut self, io: &mut Io, now: bool) {
+        if now {
+            for flight in self.flights.keys() {
+                self.fail_flight(io, flight, "the gateway is shutting down");
+            }
+        }
+        if !self.flights.is_empty() {
+            return;
+        }
+        for edge in self.edges.keys() {
+            self.close_edge(io, edge);
+        }
+        for key in self.hosted.keys() {
+            self.stop_hosted(io, key);
+        }
+        if self.hosted.is_empty() {
+            io.leave();
+        }
+    }
+}
+
+/// An event of one stream.
+enum StreamEvent {
+    Connected,
+    Received(kern_reactor::Chunk),
+    Finished,
+    Closed(kern_reactor::Closed),
+    Drained,
+}
+
+impl App for Core {
+    type Post = Post;
+
+    fn start(&mut self, io: &mut Io) {
+        self.now = io.now();
+        self.settle_by = self.now + lists::PATIENCE;
+        io.timer(SWEEP_EVERY, Timer::Sweep.token());
+        self.listen(io);
+        self.apply_upstreams(io);
+    }
+
+    fn event(&mut self, io: &mut Io, event: Event<Post>) {
+        self.now = io.now();
+        match event {
+            Event::Accepted { stream, peer, .. } => self.accepted(io, stream, peer),
+            Event::Connected { stream } => self.stream_event(io, StreamEvent::Connected, stream),
+            Event::Received { stream, chunk } => {
+                self.stream_event(io, StreamEvent::Received(chunk), stream);
+            }
+            Event::Finished { stream } => self.stream_event(io, StreamEvent::Finished, stream),
+            Event::Closed { stream, why } => {
+                self.stream_event(io, StreamEvent::Closed(why), stream);
+            }
+            Event::Drained { stream } => self.stream_event(io, StreamEvent::Drained, stream),
+            Event::Timer { token, .. } => self.timer(io, Timer::from_token(token)),
+            Event::Callback { .. } => {}
+            Event::Exited { child, exit } => self.child_exited(io, child, exit),
+            Event::Signal(Signal::Hangup) => {}
+            Event::Signal(_) => self.retire(io),
+            Event::Post { message, .. } => self.post(io, message),
+            Event::Retire => self.retire(io),
+        }
+        while let Some(edge) = self.again.pop() {
+            self.http_input(io, edge, &[]);
+        }
+        if self.draining {
+            self.drained(io, false);
+        }
+    }
+}
+
+fn scan_limits(setup: &Setup) -> ScanLimits {
+    let bytes_max = u32::try_from(setup.plan.limits.message_bytes).unwrap_or(u32::MAX);
+    ScanLimits { bytes_max, ..ScanLimits::default() }
+}
+
+fn http_limits(setup: &Setup) -> HttpLimits {
+    let limits = &setup.plan.limits;
+    HttpLimits {
+        head_bytes_max: limits.header_bytes,
+        body_bytes_max: limits.body_bytes,
+        ..HttpLimits::default()
+    }
+}

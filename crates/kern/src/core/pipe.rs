@@ -1,0 +1,358 @@
+//! Child processes: their pipes, their stderr, their end.
+//!
+//! A child is told to end in three steps: its stdin is closed, then its process group gets
+//! SIGTERM, then SIGKILL (2025-11-25 basic/lifecycle, shutdown). Invariant: the wire stays until
+//! the child is reaped.
+
+use std::time::Duration;
+
+use kern_control::{CommandLaunch, Launch};
+use kern_mcp::{encode, lines, scan};
+use kern_reactor::{ChildExit, Command, Signal};
+use kern_terms::{FlightId, Key};
+use kern_upstream::call::{self, Call};
+use kern_upstream::instance::OwnId;
+
+use super::deliver::write_line;
+use super::hosted::{Pipe, Wire};
+use super::timers::Timer;
+use super::words::{Dispatch, Post, UpstreamId};
+use super::{Core, Io, Owner, StreamEvent};
+
+/// How long a child may take to end after each of the steps.
+const PATIENCE_EACH: Duration = Duration::from_secs(2);
+/// Bytes queued for a child that does not read its stdin, beyond which calls are refused.
+const UNREAD_BYTES_MAX: usize = 16 << 20;
+/// Longest line of a child's stderr that is kept.
+const ERROR_LINE_BYTES_MAX: usize = 8 << 10;
+
+impl Core {
+    pub(super) fn open_pipe(&mut self, io: &mut Io, key: Key) {
+        let keeper = self.setup.keeper.clone();
+        let Some(hosted) = self.hosted.get(key) else { return };
+        let Ok(Launch::Command(launch)) = &hosted.spec.launch else { return };
+        let command = command(launch, keeper.as_deref());
+        let child = match io.spawn(&command) {
+            Ok(child) => child,
+            Err(error) => {
+                let why = format!("cannot start {:?}: {error}", launch.argument_zero);
+                return self.lost(io, key, why);
+            }
+        };
+        self.owners.insert(child.pipes, Owner::Pipe(key));
+        self.owners.insert(child.errors, Owner::Errors(key));
+        self.exits.insert(child.child, key);
+        let limit = self.setup.plan.limits.message_bytes;
+        if let Some(hosted) = self.hosted.get_mut(key) {
+            hosted.wire = Wire::Pipe(Box::new(Pipe {
+                child: child.child,
+                pipes: Some(child.pipes),
+                errors: Some(child.errors),
+                lines: lines::Decoder::new(limit),
+                error_lines: lines::Decoder::new(ERROR_LINE_BYTES_MAX),
+                told: 0,
+                lost: false,
+            }));
+        }
+        let now = self.now;
+        self.drive(io, key, |instance, fx| instance.opened(now, fx));
+    }
+
+    fn pipe_mut(&mut self, key: Key) -> Option<&mut Pipe> {
+        match &mut self.hosted.get_mut(key)?.wire {
+            Wire::Pipe(pipe) => Some(pipe),
+            _ => None,
+        }
+    }
+
+    /// Writes a message of ours to a child.
+    pub(super) fn write_pipe(&mut self, io: &mut Io, key: Key, message: &[u8]) {
+        if let Some(pipes) = self.pipe_mut(key).and_then(|pipe| pipe.pipes) {
+            io.send_with(pipes, |out| write_line(out, message));
+        }
+    }
+
+    /// Sends a call to a server that speaks over one connection of this core: a pipe, or HTTP+SSE.
+    pub(super) fn send_hosted(&mut self, io: &mut Io, id: FlightId, key: Key, call: &Call<'_>) {
+        let Some(hosted) = self.hosted.get(key) else {
+            return self.give_back(io, id, None, "its server was stopped");
+        };
+        let (upstream, revision) = (hosted.upstream, hosted.instance.revision());
+        if !hosted.instance.is_open() {
+            return self.give_back(io, id, Some(upstream), "its server is not ready");
+        }
+        let pipes = match &hosted.wire {
+            Wire::Pipe(pipe) => pipe.pipes,
+            Wire::Http(_) => return self.post_message(io, key, id, call, revision),
+            Wire::None => None,
+        };
+        let Some(pipes) = pipes else {
+            return self.give_back(io, id, Some(upstream), "its server has just ended");
+        };
+        if io.queued_bytes(pipes) > UNREAD_BYTES_MAX {
+            let why = "its server does not read its input";
+            return self.give_back(io, id, Some(upstream), why);
+        }
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        call::encode(call, id, revision, &mut out);
+        io.send_with(pipes, |buffer| write_line(buffer, &out));
+        self.out = out;
+    }
+
+    /// A call could not be sent: its flight ends, wherever it is.
+    pub(super) fn give_back(
+        &mut self,
+        io: &mut Io,
+        id: FlightId,
+        upstream: Option<UpstreamId>,
+        why: &str,
+    ) {
+        let known = upstream.and_then(|id| self.upstreams.get(&id));
+        let name = known.map(|upstream| upstream.spec.name.to_string()).unwrap_or_default();
+        let why = format!("upstream {name:?}: {why}");
+        match upstream {
+            Some(upstream) if id.core() != self.id => {
+                io.post(id.core(), Post::Failed { upstream, flight: id, why });
+            }
+            _ => {
+                if let Some(key) = self.flight_key(id) {
+                    self.fail_flight(io, key, &why);
+                }
+            }
+        }
+    }
+
+    pub(super) fn dispatched(&mut self, io: &mut Io, dispatch: Dispatch) {
+        let hosted = self.upstreams.get(&dispatch.upstream).and_then(|upstream| upstream.hosted);
+        let Some(hosted) = hosted else {
+            return self.give_back(io, dispatch.flight, Some(dispatch.upstream), "it was removed");
+        };
+        let call = Call {
+            message: &dispatch.message,
+            envelope: &dispatch.envelope,
+            name: dispatch.name.as_deref(),
+            uri: dispatch.uri.as_deref(),
+            from: dispatch.from,
+            client_info: &dispatch.client_info,
+        };
+        self.send_hosted(io, dispatch.flight, hosted, &call);
+    }
+
+    pub(super) fn cancel_at_host(&mut self, io: &mut Io, upstream: UpstreamId, flight: FlightId) {
+        if let Some(hosted) = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted) {
+            self.cancel_hosted(io, hosted, flight, "cancelled by the client");
+        }
+    }
+
+    /// Tells a server that the answer to a call is no longer wanted.
+    pub(super) fn cancel_hosted(&mut self, io: &mut Io, key: Key, flight: FlightId, why: &str) {
+        let mut params = format!("{{\"requestId\":{},\"reason\":", flight.number()).into_bytes();
+        kern_mcp::json::quote_into(&mut params, why);
+        params.push(b'}');
+        let mut message = Vec::new();
+        encode::notification(&mut message, "notifications/cancelled", Some(&params));
+        self.send_to_server(io, key, None, &message);
+    }
+
+    pub(super) fn pipe_event(&mut self, io: &mut Io, key: Key, event: StreamEvent) {
+        match event {
+            StreamEvent::Received(chunk) => self.pipe_received(io, key, &chunk),
+            StreamEvent::Finished => self.pipe_over(io, key, "it closed its output"),
+            StreamEvent::Closed(_) => {
+                if let Some(pipe) = self.pipe_mut(key) {
+                    pipe.pipes = None;
+                }
+                self.pipe_over(io, key, "its pipes broke");
+            }
+            StreamEvent::Connected | StreamEvent::Drained => {}
+        }
+    }
+
+    fn pipe_received(&mut self, io: &mut Io, key: Key, bytes: &[u8]) {
+        let limit = self.setup.plan.limits.message_bytes;
+        let Some(pipe) = self.pipe_mut(key) else { return };
+        let mut decoder = std::mem::replace(&mut pipe.lines, lines::Decoder::new(limit));
+        let child = pipe.child;
+        let mut lines = decoder.push(bytes);
+        while let Some(line) = lines.next() {
+            match line {
+                Ok(line) => self.pipe_line(io, key, line),
+                Err(error) => self.complain(key, &error.to_string()),
+            }
+        }
+        drop(lines);
+        if let Some(pipe) = self.pipe_mut(key).filter(|pipe| pipe.child == child) {
+            pipe.lines = decoder;
+        }
+    }
+
+    fn pipe_line(&mut self, io: &mut Io, key: Key, line: &[u8]) {
+        match scan(line, &self.scan_limits) {
+            Ok(envelope) => self.from_server(io, key, line, &envelope),
+            Err(error) => {
+                let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
+                self.complain(key, &format!("its output is no message ({error}): {shown}"));
+            }
+        }
+    }
+
+    fn complain(&self, key: Key, why: &str) {
+        if let Some(hosted) = self.hosted.get(key) {
+            tracing::warn!(upstream = &*hosted.spec.name, "{why}");
+        }
+    }
+
+    /// The child's output ended: whatever it still does, it can't answer any more.
+    fn pipe_over(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(pipe) = self.pipe_mut(key) else { return };
+        if !std::mem::replace(&mut pipe.lost, true) {
+            self.end_child(io, key);
+            // The exit status says more than the closed pipe; it follows within moments.
+            if self.pipe_mut(key).is_none() {
+                self.lost(io, key, why.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn errors_event(&mut self, _io: &mut Io, key: Key, event: StreamEvent) {
+        match event {
+            StreamEvent::Received(chunk) => {
+                let Some(hosted) = self.hosted.get_mut(key) else { return };
+                let name = std::sync::Arc::clone(&hosted.spec.name);
+                let Wire::Pipe(pipe) = &mut hosted.wire else { return };
+                let mut lines = pipe.error_lines.push(&chunk);
+                while let Some(line) = lines.next() {
+                    let Ok(line) = line else { continue };
+                    let text = String::from_utf8_lossy(line);
+                    tracing::info!(target: "kern::stderr", upstream = &*name, "{text}");
+                }
+            }
+            StreamEvent::Closed(_) => {
+                if let Some(pipe) = self.pipe_mut(key) {
+                    pipe.errors = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the transport of an instance down.
+    pub(super) fn close_wire(&mut self, io: &mut Io, key: Key) {
+        match self.hosted.get(key).map(|hosted| &hosted.wire) {
+            Some(Wire::Pipe(_)) => self.end_child(io, key),
+            Some(Wire::Http(_)) => self.close_private_link(io, key),
+            _ => {}
+        }
+    }
+
+    /// Tells a child to end, a step harsher each time.
+    fn end_child(&mut self, io: &mut Io, key: Key) {
+        let Some(pipe) = self.pipe_mut(key) else { return };
+        let (child, pipes) = (pipe.child, pipe.pipes);
+        pipe.told = pipe.told.saturating_add(1);
+        match pipe.told {
+            1 => {
+                if let Some(pipes) = pipes {
+                    io.finish(pipes);
+                }
+            }
+            2 => self.signal_child(io, child, Signal::Terminate),
+            _ => self.signal_child(io, child, Signal::Kill),
+        }
+        io.timer(PATIENCE_EACH, Timer::Stopping(key).token());
+    }
+
+    fn signal_child(&mut self, io: &mut Io, child: Key, signal: Signal) {
+        if let Err(error) = io.signal(child, signal) {
+            tracing::debug!(%error, ?signal, "a child could not be signalled");
+        }
+    }
+
+    pub(super) fn kill_child(&mut self, io: &mut Io, child: Key) {
+        self.signal_child(io, child, Signal::Kill);
+    }
+
+    pub(super) fn stopping_overdue(&mut self, io: &mut Io, key: Key) {
+        self.forget_if_over(io, key);
+        if self.pipe_mut(key).is_some_and(|pipe| pipe.told > 0) {
+            self.end_child(io, key);
+        }
+    }
+
+    /// A child ended and was reaped.
+    pub(super) fn child_exited(&mut self, io: &mut Io, child: Key, exit: ChildExit) {
+        let Some(key) = self.exits.remove(&child) else { return };
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        if !matches!(&hosted.wire, Wire::Pipe(pipe) if pipe.child == child) {
+            return;
+        }
+        let Wire::Pipe(pipe) = std::mem::replace(&mut hosted.wire, Wire::None) else { return };
+        for stream in [pipe.pipes, pipe.errors].into_iter().flatten() {
+            self.owners.remove(&stream);
+            io.abort(stream);
+        }
+        let why = match exit {
+            ChildExit { code: Some(0), .. } => "it ended".to_owned(),
+            ChildExit { code: Some(code), .. } => format!("it exited with status {code}"),
+            ChildExit { signal: Some(signal), .. } => format!("it was killed by signal {signal}"),
+            _ => "it ended in an unknown way".to_owned(),
+        };
+        if std::mem::take(&mut hosted.reopen) && !hosted.stopping {
+            return self.open_pipe(io, key);
+        }
+        self.lost(io, key, why);
+        self.forget_if_over(io, key);
+    }
+
+    /// Sends a message of the instance's own.
+    pub(super) fn send_own(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        id: Option<OwnId>,
+        method: kern_mcp::Method,
+        message: &[u8],
+    ) {
+        match self.hosted.get(key).map(|hosted| &hosted.wire) {
+            Some(Wire::Pipe(_)) => self.write_pipe(io, key, message),
+            Some(Wire::Http(_)) => self.post_own(io, key, id, method, message),
+            _ => {}
+        }
+    }
+
+    /// Sends a notification or an answer to a server, whatever carries it.
+    pub(super) fn send_to_server(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        id: Option<OwnId>,
+        message: &[u8],
+    ) {
+        self.send_own(io, key, id, kern_mcp::Method::Other, message);
+    }
+}
+
+/// How a child is started: by the keeper, which leaves nothing behind when it ends.
+fn command(launch: &CommandLaunch, keeper: Option<&std::path::Path>) -> Command {
+    let own = launch.args.iter().map(|arg| arg.expose().to_owned());
+    let program = launch.program.display().to_string();
+    let (program, args) = match keeper {
+        None => (program, own.collect()),
+        Some(keeper) => {
+            let head = [
+                "__keep".to_owned(),
+                "--parent".to_owned(),
+                std::process::id().to_string(),
+                "--argv0".to_owned(),
+                launch.argument_zero.clone(),
+                "--".to_owned(),
+                program,
+            ];
+            (keeper.display().to_string(), head.into_iter().chain(own).collect())
+        }
+    };
+    let env =
+        launch.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    Command { program, args, env, cwd: Some(launch.cwd.clone()) }
+}

@@ -1,0 +1,210 @@
+//! Where a client's request to an upstream is answered: inside, by the instance all share, or by
+//! one of the client's own.
+//!
+//! The rule of `instances = "auto"`: an old server's own requests don't say which call caused them,
+//! and what it offers may depend on its client's capabilities. So a client that declared any such
+//! capability gets a process of its own for its session; others share. Servers of the new era ask
+//! within the answer, so everybody shares them. Over HTTP a session of one's own costs nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_control::{Instances, Launch};
+use kern_mcp::errors::Cause;
+use kern_mcp::{Method, json};
+use kern_route::{Rule, View};
+use kern_terms::{Era, Instant, Key};
+use kern_upstream::http::HttpLink;
+
+use super::words::{Health, Spec, UpstreamId};
+use super::{Core, Io};
+use crate::pipeline::{Destination, Fault, Inbound, Routed};
+
+/// What every core knows of an upstream.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) spec: Arc<Spec>,
+    pub(super) health: Health,
+    /// This core's connections to it, where it is called over HTTP.
+    pub(super) link: Option<HttpLink>,
+    /// The shared instance, on the core that hosts it.
+    pub(super) hosted: Option<Key>,
+    /// Flights that wait for its first start.
+    pub(super) waiting: VecDeque<Key>,
+    /// When it went down, on the core that keeps the catalog.
+    pub(super) down_since: Option<Instant>,
+}
+
+/// Where a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// By this process.
+    Builtin,
+    /// By the instance everybody shares.
+    Shared,
+    /// By an instance of the client's session, on this core.
+    Private(Key),
+    /// It depends on the server's era, which is not known yet.
+    Unknown,
+}
+
+impl Core {
+    pub(super) fn place(&mut self, io: &mut Io, session: Option<Key>, id: UpstreamId) -> Place {
+        let Some(upstream) = self.upstreams.get(&id) else { return Place::Shared };
+        let http = match &upstream.spec.launch {
+            Ok(Launch::Builtin(_)) => return Place::Builtin,
+            Ok(Launch::Remote(_)) => true,
+            Ok(Launch::Command(_)) => false,
+            Err(_) => return Place::Shared,
+        };
+        let Some(key) = session else { return Place::Shared };
+        if let Some(hosted) = self.private.get(&(key, id)) {
+            return Place::Private(*hosted);
+        }
+        let converses = self.sessions.get(key).is_some_and(|session| session.converses());
+        let own = match upstream.spec.instances {
+            Instances::Shared => false,
+            Instances::PerSession => true,
+            Instances::Auto if !http && !converses => false,
+            Instances::Auto => match &upstream.health {
+                Health::Up(up) => up.revision.era() == Era::Legacy,
+                Health::Starting => return Place::Unknown,
+                Health::Down(_) => false,
+            },
+        };
+        match own {
+            false => Place::Shared,
+            true => match self.host_private(io, key, id) {
+                Some(hosted) => Place::Private(hosted),
+                None => Place::Shared,
+            },
+        }
+    }
+
+    /// The room `route`: which upstream a request is for, and the name it has there.
+    pub(crate) fn route(&mut self, io: &mut Io, inbound: &Inbound<'_>) -> Routed {
+        let known = inbound.session.and_then(|key| self.views.get(&key)).map(Arc::clone);
+        let view = known.or_else(|| match &inbound.endpoint {
+            None => Some(Arc::clone(self.catalog.all())),
+            Some(name) => self.catalog.one(name).map(Arc::clone),
+        });
+        let Some(view) = view else {
+            let name = inbound.endpoint.as_deref().unwrap_or_default();
+            return match self.is_starting(name) {
+                true => Routed::Wait,
+                false => Routed::Nowhere(Fault::new(Cause::Internal, self.why_down(name))),
+            };
+        };
+        let fault = match self.find(&view, inbound) {
+            Ok(destination) => return Routed::To(destination),
+            Err(fault) => fault,
+        };
+        // What the shared instances don't offer, the client's own may.
+        let (own, whole) = self.view_for(io, inbound.session, inbound.endpoint.as_ref());
+        if let Some(own) = own.filter(|own| !Arc::ptr_eq(own, &view))
+            && let Ok(destination) = self.find(&own, inbound)
+        {
+            return Routed::To(destination);
+        }
+        if whole { Routed::Nowhere(fault) } else { Routed::Wait }
+    }
+
+    fn find(&self, view: &View, inbound: &Inbound<'_>) -> Result<Destination, Fault> {
+        let envelope = &inbound.envelope;
+        let missing = |what: &str| {
+            Err(Fault::new(Cause::InvalidParams, format!("params.{what} must be a string")))
+        };
+        match envelope.method {
+            Method::ToolsCall | Method::PromptsGet => {
+                let Some(name) = inbound.text(envelope.name) else { return missing("name") };
+                let (what, target) = match envelope.method {
+                    Method::ToolsCall => ("tool", view.tool(&name)),
+                    _ => ("prompt", view.prompt(&name)),
+                };
+                let Some(target) = target else {
+                    let why = format!("unknown {what}: {name}");
+                    return Err(Fault::new(Cause::InvalidParams, why));
+                };
+                let original = (target.name() != name).then(|| target.name().to_owned());
+                self.destination(target.upstream(), original, None)
+            }
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                let Some(uri) = inbound.text(envelope.uri) else { return missing("uri") };
+                self.find_resource(view, &uri)
+            }
+            _ => self.find_reference(view, inbound),
+        }
+    }
+
+    pub(super) fn find_resource(&self, view: &View, uri: &str) -> Result<Destination, Fault> {
+        let Some(located) = view.resource(uri) else {
+            let mut data = b"{\"uri\":".to_vec();
+            json::quote_into(&mut data, uri);
+            data.push(b'}');
+            let why = format!("resource not found: {uri}");
+            return Err(Fault { data: Some(data), ..Fault::new(Cause::ResourceNotFound, why) });
+        };
+        let original = (located.uri != uri).then(|| located.uri.clone().into_owned());
+        self.destination(&located.lists(view).upstream, None, original)
+    }
+
+    fn find_reference(&self, view: &View, inbound: &Inbound<'_>) -> Result<Destination, Fault> {
+        let reference = inbound.envelope.reference.unwrap_or_default();
+        if let Some(name) = inbound.text(reference.name) {
+            let Some(target) = view.prompt(&name) else {
+                let why = format!("unknown prompt: {name}");
+                return Err(Fault::new(Cause::InvalidParams, why));
+            };
+            let original = (target.name() != name).then(|| target.name().to_owned());
+            return self.destination(target.upstream(), original, None);
+        }
+        let Some(uri) = inbound.text(reference.uri) else {
+            let why = "params.ref must have a name or a uri";
+            return Err(Fault::new(Cause::InvalidParams, why));
+        };
+        if let Some(target) = view.template(&uri) {
+            let original = (target.name() != uri).then(|| target.name().to_owned());
+            return self.destination(target.upstream(), None, original);
+        }
+        self.find_resource(view, &uri)
+    }
+
+    fn destination(
+        &self,
+        name: &str,
+        original: Option<String>,
+        uri: Option<String>,
+    ) -> Result<Destination, Fault> {
+        let found = self.upstreams.iter().find(|(_, upstream)| *upstream.spec.name == *name);
+        match found {
+            Some((id, _)) => Ok(Destination { upstream: *id, name: original, uri }),
+            None => {
+                let why = format!("upstream {name:?} was removed from the configuration");
+                Err(Fault::new(Cause::Internal, why))
+            }
+        }
+    }
+
+    /// Passes a request of an extension on an endpoint of one upstream.
+    pub(crate) fn pass(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(endpoint) = &inbound.endpoint else { return self.unknown_method(io, inbound) };
+        match self.destination(endpoint, None, None) {
+            Ok(destination) => self.fly(io, inbound, destination),
+            Err(fault) => self.refuse_with(io, inbound, fault),
+        }
+    }
+
+    /// Who the client says it is, for a server that is told.
+    pub(super) fn client_info(&self, inbound: &Inbound<'_>) -> Bytes {
+        match inbound.session.and_then(|key| self.sessions.get(key)) {
+            Some(session) if session.info.len() > 2 => session.info.clone(),
+            _ => Bytes::from_static(super::local::INFO.as_bytes()),
+        }
+    }
+}
+
+/// Whether a resource was found by guessing that its only possible server knows it.
+pub(super) fn is_guess(rule: Rule) -> bool {
+    matches!(rule, Rule::Sole)
+}

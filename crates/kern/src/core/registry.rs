@@ -1,0 +1,161 @@
+//! The catalog: kept by the first core, shown by all.
+//!
+//! Invariants: one catalog is being built at a time, off the core; an upstream that is down keeps
+//! its place for a grace period, so a restart does not make tools flicker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kern_control::Launch;
+use kern_route::{Catalog, ListKind, Lists};
+use kern_terms::{Era, Revision};
+use kern_upstream::builtin;
+
+use super::timers::Timer;
+use super::words::{Health, Post, UpstreamId};
+use super::{Core, Io};
+
+/// What upstreams offer, on the core that keeps the catalog.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    offers: BTreeMap<UpstreamId, Arc<Lists>>,
+    building: bool,
+    dirty: bool,
+    /// The last catalog built.
+    last: Arc<Catalog>,
+}
+
+impl Core {
+    /// The configuration changed: what is gone offers nothing, what is built in offers at once.
+    pub(super) fn registry_setup(&mut self, io: &mut Io) {
+        if !self.is_first() {
+            return;
+        }
+        let setup = Arc::clone(&self.setup);
+        self.registry.offers.retain(|id, _| setup.upstreams.contains_key(id));
+        for (id, spec) in &setup.upstreams {
+            if matches!(spec.launch, Ok(Launch::Builtin(_))) {
+                let lists = echo_lists(&spec.name, &spec.tools);
+                self.registry.offers.entry(*id).or_insert_with(|| Arc::new(lists));
+            }
+            if let Err(why) = &spec.launch {
+                tracing::warn!(upstream = &*spec.name, "not started: {why}");
+            }
+        }
+        self.rebuild(io);
+    }
+
+    pub(super) fn offered(&mut self, io: &mut Io, id: UpstreamId, lists: Option<Arc<Lists>>) {
+        let grace = Duration::from_millis(self.setup.plan.limits.grace_ms);
+        let now = self.now;
+        let Some(upstream) = self.upstreams.get_mut(&id) else { return };
+        match lists {
+            Some(lists) => {
+                upstream.down_since = None;
+                self.registry.offers.insert(id, lists);
+                self.rebuild(io);
+            }
+            None if upstream.down_since.is_none() => {
+                upstream.down_since = Some(now);
+                io.timer(grace, Timer::Grace(id.0).token());
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn grace_over(&mut self, io: &mut Io, id: UpstreamId) {
+        let grace = Duration::from_millis(self.setup.plan.limits.grace_ms);
+        let Some(upstream) = self.upstreams.get(&id) else { return };
+        let name = Arc::clone(&upstream.spec.name);
+        if upstream.down_since.is_some_and(|since| self.now.since(since) >= grace)
+            && self.registry.offers.remove(&id).is_some()
+        {
+            tracing::warn!(upstream = &*name, "still down: its tools are no longer offered");
+            self.rebuild(io);
+        }
+    }
+
+    /// Builds the next catalog off the core.
+    fn rebuild(&mut self, io: &mut Io) {
+        if std::mem::replace(&mut self.registry.building, true) {
+            self.registry.dirty = true;
+            return;
+        }
+        self.registry.dirty = false;
+        let lists: Vec<_> = self.registry.offers.values().map(Arc::clone).collect();
+        let last = Arc::clone(&self.registry.last);
+        io.errand(move || Post::Built(Arc::new(last.next(&lists))));
+    }
+
+    pub(super) fn built(&mut self, io: &mut Io, catalog: Arc<Catalog>) {
+        self.registry.building = false;
+        self.registry.last = Arc::clone(&catalog);
+        if self.registry.dirty {
+            self.rebuild(io);
+        }
+        self.show_catalog(io);
+    }
+
+    /// Gives every core the catalog, and says whether every upstream had its first start.
+    fn show_catalog(&mut self, io: &mut Io) {
+        let catalog = Arc::clone(&self.registry.last);
+        let settled = self.is_settled() && !self.registry.building;
+        self.tell_all(io, || Post::Catalog { catalog: Arc::clone(&catalog), settled });
+    }
+
+    fn is_settled(&self) -> bool {
+        self.now >= self.settle_by
+            || self.upstreams.values().all(|upstream| !matches!(upstream.health, Health::Starting))
+    }
+
+    pub(super) fn take_catalog(&mut self, io: &mut Io, catalog: Arc<Catalog>, settled: bool) {
+        self.settled |= settled;
+        let before = std::mem::replace(&mut self.catalog, catalog);
+        if before.version() != self.catalog.version() {
+            self.views.clear();
+            let after = Arc::clone(&self.catalog);
+            self.lists_changed(io, &before, &after);
+        }
+        self.serve_patient(io);
+    }
+
+    pub(super) fn take_health(&mut self, io: &mut Io, id: UpstreamId, health: Health) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else { return };
+        let down = match &health {
+            Health::Down(why) => Some(format!("upstream {:?} is down: {why}", upstream.spec.name)),
+            _ => None,
+        };
+        upstream.health = health;
+        let waiting: Vec<_> = upstream.waiting.drain(..).collect();
+        match down {
+            None => self.unpark(io, waiting),
+            Some(why) => {
+                let lost = self.flights_of(|flight| {
+                    flight.upstream == id && flight.private.is_none() && flight.exchange.is_none()
+                });
+                for flight in lost {
+                    self.fail_flight(io, flight, &why);
+                }
+            }
+        }
+        if self.is_first() && !self.settled && self.is_settled() {
+            self.show_catalog(io);
+        }
+        self.serve_patient(io);
+    }
+}
+
+/// What `builtin = "echo"` offers.
+fn echo_lists(name: &Arc<str>, filter: &kern_control::ToolFilter) -> Lists {
+    let mut lists = Lists::new(Arc::clone(name), Revision::LATEST);
+    lists.server_info = bytes::Bytes::from_static(builtin::INFO.as_bytes());
+    lists.capabilities = bytes::Bytes::from_static(builtin::CAPABILITIES.as_bytes());
+    let page = super::hosted::filter_page(filter, ListKind::Tools, builtin::TOOLS.as_bytes());
+    let page = page.as_deref().unwrap_or(builtin::TOOLS.as_bytes());
+    if let Err(error) = lists.parse_page(ListKind::Tools, page) {
+        tracing::error!(%error, "the built-in tools do not parse");
+    }
+    debug_assert_eq!(lists.revision.era(), Era::Modern, "answered here, so of any era");
+    lists
+}

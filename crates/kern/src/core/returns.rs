@@ -1,0 +1,260 @@
+//! What servers send back: answers, progress, log messages, requests of their own.
+//!
+//! Invariants: an answer is accepted only from the upstream its flight went to; a message that
+//! belongs to no flight of the sender is dropped, so one server can't speak for another.
+
+use bytes::Bytes;
+use kern_mcp::{Envelope, Kind, Method, Splice, errors, json};
+use kern_session::Level;
+use kern_terms::{Era, FlightId, Key, Revision};
+
+use super::words::{Ending, Post, UpstreamId};
+use super::{Core, Io};
+
+impl Core {
+    /// The flight a server's message is about: by its id, or by its progress token.
+    pub(super) fn flight_of(message: &[u8], envelope: &Envelope) -> Option<FlightId> {
+        let span = match envelope.kind {
+            Kind::Result | Kind::Error => envelope.id,
+            Kind::Notification if envelope.method == Method::Progress => envelope.progress_token,
+            _ => None,
+        };
+        let raw = span?.of(message);
+        json::integer_u64(raw).and_then(FlightId::from_number)
+    }
+
+    /// Brings a server's message to its flight, on whichever core that is.
+    pub(super) fn bring_back(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        flight: FlightId,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        if flight.core() == self.id {
+            return self.returned(io, upstream, flight, message, envelope);
+        }
+        if self.setup.cores.contains(&flight.core()) {
+            let message = Bytes::copy_from_slice(message);
+            let envelope = Box::new(*envelope);
+            io.post(flight.core(), Post::Return { upstream, flight, message, envelope });
+        }
+    }
+
+    pub(super) fn returned(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        id: FlightId,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(key) = self.flight_key(id) else {
+            tracing::debug!(?id, "an answer came too late");
+            return;
+        };
+        if self.flights.get(key).is_none_or(|flight| flight.upstream != upstream) {
+            tracing::warn!(?upstream, "a server answered a request that was not sent to it");
+            return;
+        }
+        if envelope.kind.is_response() {
+            self.answered(io, key, message, envelope);
+        } else {
+            self.during(io, key, message, envelope);
+        }
+    }
+
+    /// The revision the server of a flight speaks.
+    fn server_revision(&self, key: Key) -> Revision {
+        let Some(flight) = self.flights.get(key) else { return Revision::LEGACY_LATEST };
+        if let Some(hosted) = flight.private.and_then(|key| self.hosted.get(key)) {
+            return hosted.instance.revision();
+        }
+        match self.upstreams.get(&flight.upstream).map(|upstream| &upstream.health) {
+            Some(super::words::Health::Up(up)) => up.revision,
+            _ => flight.revision,
+        }
+    }
+
+    fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        let from = self.server_revision(key);
+        let Some(flight) = self.land(io, key) else { return };
+        let era = flight.revision.era();
+        let asks = envelope.result_type.map(|span| span.of(message)) == Some(b"\"input_required\"");
+        if asks && era == Era::Legacy {
+            let why = "the server asks for input in mid-call in the way of revision 2026-07-28, \
+                       which a client of an older revision can't answer yet";
+            return self.refuse_id(io, flight.reply, &flight.id, era, why);
+        }
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        self.encode_answer(&flight, message, envelope, from, &mut out);
+        if let Some((original, exposed)) = &flight.exposed_uri {
+            rename_contents(&mut out, original, exposed);
+        }
+        let status = match (envelope.error_code, era) {
+            (Some(code), Era::Modern) => errors::modern_status_of(code),
+            _ => 200,
+        };
+        self.deliver(io, flight.reply, &out, Ending::Answer(status));
+        self.out = out;
+    }
+
+    /// A notification while the call is under way.
+    fn during(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let reply = flight.reply;
+        match envelope.method {
+            Method::Progress => {
+                let (Some(token), Some(span)) = (&flight.progress, envelope.progress_token) else {
+                    return;
+                };
+                let mut splice = Splice::new(message);
+                splice.replace(span, token.to_vec());
+                let mut out = Vec::with_capacity(message.len() + token.len());
+                splice.write_into(&mut out);
+                self.deliver(io, reply, &out, Ending::More);
+            }
+            Method::LogMessage => {
+                let level = envelope.level.and_then(|span| json::text(span.of(message)));
+                let level = level.and_then(|level| Level::parse(&level));
+                let session = flight.session.and_then(|key| self.sessions.get(key));
+                if session.is_none_or(|session| session.wants_log(level)) {
+                    self.deliver(io, reply, message, Ending::More);
+                }
+            }
+            _ => self.deliver(io, reply, message, Ending::More),
+        }
+    }
+
+    /// A message on the stream of one call, over HTTP: whatever it is, it belongs to that call.
+    pub(super) fn on_call_stream(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        hosted: Option<Key>,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else { return };
+        match envelope.kind {
+            Kind::Result | Kind::Error => {
+                if Self::flight_of(message, envelope) == Some(self.flight_id(key)) {
+                    self.answered(io, key, message, envelope);
+                } else if envelope.kind == Kind::Error && is_anonymous(message, envelope) {
+                    // An error that could not name its request still answers the exchange's only
+                    // one.
+                    self.answered(io, key, message, envelope);
+                } else {
+                    tracing::warn!(?upstream, "a server answered with a wrong id: ignored");
+                }
+            }
+            Kind::Notification if is_change(envelope.method) => {
+                self.server_changed(io, upstream, hosted, message, envelope);
+            }
+            Kind::Notification => {
+                let own = Self::flight_of(message, envelope) == Some(self.flight_id(key));
+                if envelope.method != Method::Progress || own {
+                    self.during(io, key, message, envelope);
+                }
+            }
+            Kind::Request => self.server_asks(io, upstream, hosted, Some(key), message, envelope),
+        }
+    }
+
+    /// A message that came outside any call's stream: over a pipe, or a server's own stream.
+    pub(super) fn from_server(
+        &mut self,
+        io: &mut Io,
+        hosted: Key,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(known) = self.hosted.get(hosted) else { return };
+        let (upstream, session) = (known.upstream, known.session);
+        if let Some(flight) = Self::flight_of(message, envelope) {
+            return self.bring_back(io, upstream, flight, message, envelope);
+        }
+        match envelope.kind {
+            Kind::Result | Kind::Error => self.own_answer(io, hosted, message, envelope),
+            Kind::Request => self.server_asks(io, upstream, Some(hosted), None, message, envelope),
+            Kind::Notification if is_change(envelope.method) => {
+                self.server_changed(io, upstream, Some(hosted), message, envelope);
+            }
+            Kind::Notification => match session {
+                Some(session) => self.to_session(io, session, message, envelope),
+                None => self.log_of_shared(upstream, message, envelope),
+            },
+        }
+    }
+
+    /// A notification of a server that runs for one session alone.
+    fn to_session(&mut self, io: &mut Io, session: Key, message: &[u8], envelope: &Envelope) {
+        let level = envelope.level.and_then(|span| json::text(span.of(message)));
+        let level = level.and_then(|level| Level::parse(&level));
+        let known = self.sessions.get(session);
+        if envelope.method == Method::LogMessage
+            && !known.is_some_and(|session| session.wants_log(level))
+        {
+            return;
+        }
+        if let Some(to) = self.streams.get(&session).copied().or_else(|| self.only_call(session)) {
+            self.deliver(io, to, message, Ending::More);
+        }
+    }
+
+    /// Where a message for a session can go that has no stream of its own: its only open call.
+    pub(super) fn only_call(&self, session: Key) -> Option<super::words::ReplyTo> {
+        let calls = &self.sessions.get(session)?.calls;
+        let (_, flight) = calls.first_key_value().filter(|_| calls.len() == 1)?;
+        Some(self.flights.get(self.flight_key(*flight)?)?.reply)
+    }
+
+    /// A shared server's log message does not say whose call it is about, so no client gets it.
+    fn log_of_shared(&self, upstream: UpstreamId, message: &[u8], envelope: &Envelope) {
+        if envelope.method == Method::LogMessage
+            && let Some(upstream) = self.upstreams.get(&upstream)
+        {
+            let params = envelope.params.map(|span| span.of(message)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&params[..params.len().min(2_000)]);
+            tracing::info!(upstream = &*upstream.spec.name, "{text}");
+        }
+    }
+}
+
+fn is_anonymous(message: &[u8], envelope: &Envelope) -> bool {
+    envelope.id.is_none_or(|span| span.of(message) == b"null")
+}
+
+fn is_change(method: Method) -> bool {
+    matches!(
+        method,
+        Method::ToolsListChanged
+            | Method::PromptsListChanged
+            | Method::ResourcesListChanged
+            | Method::ResourcesUpdated
+            | Method::SubscriptionsAcknowledged
+    )
+}
+
+/// Gives the contents of a read resource the URI the client asked for.
+fn rename_contents(message: &mut Vec<u8>, original: &str, exposed: &str) {
+    let all = kern_mcp::Span::all(message);
+    let Some(result) = json::get(message, all, "result") else { return };
+    let Some(contents) = json::get(message, result, "contents") else { return };
+    let mut quoted = Vec::new();
+    json::quote_into(&mut quoted, exposed);
+    let mut splice = Splice::new(message);
+    for element in json::elements(message, contents) {
+        let uri = json::get(message, element, "uri");
+        if let Some(uri) =
+            uri.filter(|uri| json::text(uri.of(message)).as_deref() == Some(original))
+        {
+            splice.replace(uri, quoted.clone());
+        }
+    }
+    let mut renamed = Vec::with_capacity(message.len() + 64);
+    splice.write_into(&mut renamed);
+    *message = renamed;
+}

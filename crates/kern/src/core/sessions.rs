@@ -1,0 +1,238 @@
+//! Messages of clients that have a session, and the end of sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kern_mcp::errors::Cause;
+use kern_mcp::{Envelope, Kind, Method, scan};
+use kern_session::Token;
+use kern_terms::Key;
+
+use super::words::{Ending, Forwarded, ReplyTo};
+use super::{Core, Io};
+use crate::pipeline::{self, Inbound};
+
+impl Core {
+    pub(super) fn forwarded(&mut self, io: &mut Io, forwarded: Forwarded) {
+        let Forwarded { reply, token, endpoint, message } = forwarded;
+        if self.channels.contains_key(&token) {
+            self.channel_post(io, reply, token, &message);
+        } else {
+            self.session_message(io, reply, token, endpoint, &message, None);
+        }
+    }
+
+    /// A message that names a session of this core.
+    pub(super) fn session_message(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        token: Token,
+        endpoint: Option<Arc<str>>,
+        message: &[u8],
+        envelope: Option<Envelope>,
+    ) {
+        let envelope = match envelope.map_or_else(|| scan(message, &self.scan_limits), Ok) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::debug!(%error, "a forwarded message does not scan");
+                return;
+            }
+        };
+        let known = self.sessions.find(&token);
+        let Some((key, session)) =
+            known.and_then(|key| self.sessions.get_mut(key).map(|session| (key, session)))
+        else {
+            return self.session_ended(io, reply, message, &envelope);
+        };
+        session.seen = self.now;
+        if session.endpoint != endpoint {
+            return self.session_ended(io, reply, message, &envelope);
+        }
+        let revision = session.revision;
+        let inbound = Inbound { reply, endpoint, message, envelope, revision, session: Some(key) };
+        match inbound.envelope.kind {
+            Kind::Request => pipeline::request(self, io, &inbound),
+            Kind::Notification => {
+                self.deliver(io, reply, b"", Ending::Accepted);
+                pipeline::notification(self, io, &inbound);
+            }
+            Kind::Result | Kind::Error => {
+                self.deliver(io, reply, b"", Ending::Accepted);
+                pipeline::response(self, io, &inbound);
+            }
+        }
+    }
+
+    fn session_ended(&mut self, io: &mut Io, reply: ReplyTo, message: &[u8], envelope: &Envelope) {
+        let id = envelope.id.map(|span| span.of(message));
+        let mut out = Vec::new();
+        let why = "this session has ended: send initialize again";
+        kern_mcp::encode::error(&mut out, id, kern_mcp::errors::INVALID_REQUEST, why, None);
+        self.deliver(io, reply, &out, Ending::Answer(404));
+    }
+
+    pub(super) fn session_seen(&mut self, token: Token) {
+        let now = self.now;
+        if let Some(session) = self.sessions.find(&token).and_then(|key| self.sessions.get_mut(key))
+        {
+            session.seen = now;
+        }
+    }
+
+    pub(crate) fn client_initialized(&mut self, inbound: &Inbound<'_>) {
+        if let Some(session) = inbound.session.and_then(|key| self.sessions.get_mut(key)) {
+            session.initialized = true;
+        }
+    }
+
+    /// A GET asks for the stream of its session. A second one replaces the first: the client lost
+    /// it without our hearing of it.
+    pub(super) fn attach(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
+        if to.core != self.id {
+            // The stream's own core opens it once the session is known to exist.
+            let exists = self.sessions.find(&token);
+            match exists {
+                Some(key) => {
+                    self.streams.insert(key, to);
+                    self.connected(key, 1);
+                    self.deliver_open(io, to, token);
+                }
+                None => self.deny_stream(io, to),
+            }
+            return;
+        }
+        if token.core != self.id {
+            return self.open_session_stream(io, to, token);
+        }
+        let Some(key) = self.sessions.find(&token) else { return self.deny_stream(io, to) };
+        let previous = self.streams.insert(key, to);
+        self.connected(key, 1);
+        self.open_session_stream(io, to, token);
+        if let Some(previous) = previous.filter(|previous| previous.core == self.id) {
+            self.close_edge(io, previous.edge);
+        }
+    }
+
+    fn deliver_open(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
+        io.post(to.core, super::words::Post::Attach { to, token });
+    }
+
+    fn deny_stream(&mut self, io: &mut Io, to: ReplyTo) {
+        let mut out = Vec::new();
+        let why = "this session has ended: send initialize again";
+        kern_mcp::encode::error(&mut out, None, kern_mcp::errors::INVALID_REQUEST, why, None);
+        self.deliver(io, to, &out, Ending::Answer(404));
+    }
+
+    fn connected(&mut self, key: Key, change: i32) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.connections = session.connections.saturating_add_signed(change);
+            session.seen = now;
+        }
+    }
+
+    /// A connection of a session is gone. Its requests go on (the old era does not cancel by
+    /// disconnecting); its stream is no longer there.
+    pub(super) fn exchange_gone(&mut self, _io: &mut Io, reply: ReplyTo, token: Option<Token>) {
+        let Some(key) = token.and_then(|token| self.sessions.find(&token)) else { return };
+        if self.streams.get(&key) == Some(&reply) {
+            self.streams.remove(&key);
+            self.connected(key, -1);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, io: &mut Io, reply: ReplyTo, token: Token) {
+        match self.sessions.find(&token) {
+            Some(key) => {
+                self.close_session(io, key);
+                self.deliver(io, reply, b"", Ending::Accepted);
+            }
+            None => self.deny_stream(io, reply),
+        }
+    }
+
+    /// Ends a session: its requests, its streams, its servers.
+    pub(super) fn close_session(&mut self, io: &mut Io, key: Key) {
+        let Some(session) = self.sessions.close(key) else { return };
+        self.views.remove(&key);
+        for flight in session.calls.into_values() {
+            self.cancel_flight(io, flight);
+        }
+        for ask in session.asked {
+            self.drop_ask(io, ask, "the client's session has ended");
+        }
+        for uri in session.subscriptions {
+            self.lose_interest(io, session.endpoint.as_ref(), &uri);
+        }
+        if let Some(stream) = self.streams.remove(&key)
+            && stream.core == self.id
+            && self.line_mut(stream.edge).is_none()
+        {
+            self.close_edge(io, stream.edge);
+        }
+        let own: Vec<_> = self
+            .private
+            .range((key, super::UpstreamId(0))..=(key, super::UpstreamId(u32::MAX)))
+            .map(|(_, hosted)| *hosted)
+            .collect();
+        for hosted in own {
+            self.stop_hosted(io, hosted);
+        }
+    }
+
+    pub(super) fn sweep_sessions(&mut self, io: &mut Io) {
+        let idle = Duration::from_millis(self.setup.plan.limits.session_idle_timeout_ms);
+        for key in self.sessions.expired(self.now, idle) {
+            self.close_session(io, key);
+        }
+    }
+
+    pub(crate) fn client_cancelled(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(id) = inbound.envelope.request_id.map(|span| span.of(inbound.message)) else {
+            return;
+        };
+        let same = |patient: &super::lists::Patient| {
+            patient.session == inbound.session && *patient.id == *id
+        };
+        if let Some(at) = self.patient.iter().position(same) {
+            let reply = self.patient.remove(at).reply;
+            return self.deliver(io, reply, b"", Ending::Nothing);
+        }
+        let session = inbound.session.and_then(|key| self.sessions.get_mut(key));
+        if let Some(flight) = session.and_then(|session| session.calls.remove(id)) {
+            self.cancel_flight(io, flight);
+        }
+    }
+
+    /// Passes a client's notification to the servers that run for its session alone.
+    pub(crate) fn pass_notification(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(session) = inbound.session else { return };
+        if inbound.envelope.method != Method::RootsListChanged {
+            return;
+        }
+        for hosted in self.servers_of(session) {
+            self.send_to_server(io, hosted, None, inbound.message);
+        }
+    }
+
+    /// `logging/setLevel` reaches the servers that run for this session alone.
+    pub(super) fn level_to_servers(&mut self, io: &mut Io, session: Key, inbound: &Inbound<'_>) {
+        let level = inbound.envelope.level.map(|span| span.of(inbound.message));
+        let Some(level) = level else { return };
+        let params = format!("{{\"level\":{}}}", String::from_utf8_lossy(level));
+        for hosted in self.servers_of(session) {
+            self.ask_server(io, hosted, Method::LoggingSetLevel, &params);
+        }
+    }
+
+    fn servers_of(&self, session: Key) -> Vec<Key> {
+        let range = (session, super::UpstreamId(0))..=(session, super::UpstreamId(u32::MAX));
+        self.private.range(range).map(|(_, hosted)| *hosted).collect()
+    }
+
+    pub(super) fn refuse_busy(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        self.refuse(io, inbound, Cause::Internal, "too many requests are open: try again later");
+    }
+}

@@ -1,0 +1,199 @@
+//! What cores say to each other, and the addresses they use.
+//!
+//! Invariant: everything in a [`Post`] is owned and immutable; nothing a core sends can be changed
+//! under the receiver.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_control::{Instances, Launch, Plan, ToolFilter};
+use kern_mcp::Envelope;
+use kern_route::{Catalog, Lists};
+use kern_terms::{CoreId, FlightId, Key, Revision};
+
+/// Names one upstream of one configuration: an unchanged upstream keeps it over a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId(pub u32);
+
+/// The configuration in force, with every reference read.
+#[derive(Debug)]
+pub struct Setup {
+    /// As checked.
+    pub plan: Arc<Plan>,
+    /// The upstreams, in the order their tools are listed.
+    pub upstreams: BTreeMap<UpstreamId, Arc<Spec>>,
+    /// This program, to be run as the keeper of each child; children run bare where `None`.
+    pub keeper: Option<PathBuf>,
+    /// The cores upstreams are spread over.
+    pub cores: Vec<CoreId>,
+    /// Ports `Host` may name besides the default: those listened on.
+    pub serve_tcp: bool,
+}
+
+impl Setup {
+    /// The core that hosts the shared instance of `id`.
+    pub fn owner(&self, id: UpstreamId) -> CoreId {
+        let cores = &self.cores;
+        cores[id.0 as usize % cores.len()]
+    }
+}
+
+/// One upstream, ready to be started.
+#[derive(Debug)]
+pub struct Spec {
+    /// See [`UpstreamId`].
+    pub id: UpstreamId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether clients share one instance.
+    pub instances: Instances,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Longest wait until it is ready.
+    pub start_timeout: Duration,
+    /// Which tools are offered.
+    pub tools: ToolFilter,
+    /// How it is started, or why it can't be.
+    pub launch: Result<Launch, String>,
+}
+
+/// Where an answer goes: one exchange of one client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The core of the connection.
+    pub core: CoreId,
+    /// The connection.
+    pub edge: Key,
+    /// Which exchange of it; an answer to another one is dropped.
+    pub exchange: u32,
+}
+
+/// How a message for a client ends its exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// More follows: a notification or a server's request.
+    More,
+    /// The answer, with its HTTP status should no stream be open yet.
+    Answer(u16),
+    /// It was no request: acknowledged with 202.
+    Accepted,
+    /// No answer will come (a cancelled request): end without one.
+    Nothing,
+}
+
+/// A client's message on its way to the core that holds the client's session.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// Where the answer goes.
+    pub reply: ReplyTo,
+    /// The session it names.
+    pub token: kern_session::Token,
+    /// The endpoint it came to.
+    pub endpoint: Option<Arc<str>>,
+    /// The message.
+    pub message: Bytes,
+}
+
+/// A call on its way to the core that hosts the instance.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// Names it.
+    pub flight: FlightId,
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// The client's message.
+    pub message: Bytes,
+    /// Its spans.
+    pub envelope: Box<Envelope>,
+    /// The name its server knows, where it differs.
+    pub name: Option<String>,
+    /// The URI its server knows, where it differs.
+    pub uri: Option<String>,
+    /// The client's revision.
+    pub from: Revision,
+    /// The client's `Implementation`, JSON.
+    pub client_info: Bytes,
+}
+
+/// How the shared instance of an upstream fares.
+#[derive(Clone, Debug)]
+pub enum Health {
+    /// Being started for the first time.
+    Starting,
+    /// It answers.
+    Up(Arc<Up>),
+    /// It failed; the text says why and when it is tried again.
+    Down(Arc<str>),
+}
+
+/// What any core must know to call a shared instance.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Up {
+    /// The agreed revision.
+    pub revision: Revision,
+    /// Calls may go from any core, over its own connections.
+    pub direct: bool,
+    /// The `Mcp-Session-Id` to send.
+    pub session_id: Option<Vec<u8>>,
+}
+
+/// A message between cores, or from outside them.
+#[derive(Debug)]
+pub enum Post {
+    /// A new configuration.
+    Setup(Arc<Setup>),
+    /// To the first core: what an upstream's shared instance offers now, or that it is gone.
+    Offer { upstream: UpstreamId, lists: Option<Arc<Lists>> },
+    /// A new catalog; `settled` when no upstream is still on its first start.
+    Catalog { catalog: Arc<Catalog>, settled: bool },
+    /// To the first core: an errand built this.
+    Built(Arc<Catalog>),
+    /// How an upstream's shared instance fares.
+    Health { upstream: UpstreamId, health: Health },
+    /// To the host of an upstream: its session with the server ended.
+    SessionLost { upstream: UpstreamId, session_id: Option<Vec<u8>> },
+    /// A client's message for a session of the receiver.
+    Forwarded(Box<Forwarded>),
+    /// A message for a client connection of the receiver.
+    Deliver { to: ReplyTo, message: Bytes, ending: Ending },
+    /// A client connection of the receiver may open its stream: `Mcp-Session-Id` was accepted.
+    Attach { to: ReplyTo, token: kern_session::Token },
+    /// The connection behind `reply` is gone: what it waits for can be cancelled.
+    Gone { reply: ReplyTo, token: Option<kern_session::Token> },
+    /// A client ends its session.
+    End { reply: ReplyTo, token: kern_session::Token },
+    /// A call for an instance of the receiver.
+    Dispatch(Box<Dispatch>),
+    /// A call that is no longer wanted.
+    Cancel { upstream: UpstreamId, flight: FlightId },
+    /// An answer or a notification for a flight of the receiver.
+    Return { upstream: UpstreamId, flight: FlightId, message: Bytes, envelope: Box<Envelope> },
+    /// A flight of the receiver failed on the way.
+    Failed { upstream: UpstreamId, flight: FlightId, why: String },
+    /// A client subscribed to (`true`) or unsubscribed from a resource.
+    Interest { upstream: UpstreamId, uri: String, on: bool },
+    /// A resource changed; as its server names it.
+    Updated { upstream: UpstreamId, uri: String, message: Bytes },
+    /// Somebody outside wants to know how this core fares.
+    Report(std::sync::mpsc::Sender<Report>),
+}
+
+/// How a core fares.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Client connections.
+    pub edges: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Requests on their way.
+    pub flights: usize,
+    /// Instances hosted.
+    pub instances: usize,
+    /// Requests of servers waiting for a client.
+    pub asks: usize,
+    /// Open subscription streams.
+    pub listens: usize,
+}

@@ -1,0 +1,393 @@
+//! A simulated client of Streamable HTTP, of either era.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kern_reactor::Listen;
+use kern_reactor::driver::sim::{Actor, Context, Gone, Link};
+use serde_json::Value;
+
+use crate::brain::Brain;
+use crate::http::{self, Events, Head, Item, Reader, Reads};
+use crate::words;
+
+const ACT: u64 = 0;
+const BEGIN: u64 = 1;
+
+/// What an exchange carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Carries {
+    /// A request, by its id's text.
+    Request(String),
+    /// A notification or an answer: 202 comes back.
+    Notice,
+    /// The session's own stream.
+    Stream,
+    /// The end of the session.
+    Delete,
+}
+
+#[derive(Debug)]
+struct Exchange {
+    carries: Carries,
+    /// What to send once connected.
+    bytes: Vec<u8>,
+    head: Head,
+    body: Vec<u8>,
+    events: Events,
+}
+
+#[derive(Debug)]
+struct Connection {
+    reader: Reader,
+    open: bool,
+    exchange: Option<Exchange>,
+}
+
+/// Speaks HTTP on any number of connections.
+#[derive(Debug)]
+pub struct HttpClient {
+    pub brain: Brain,
+    at: Listen,
+    target: String,
+    pub restless: bool,
+    connections: BTreeMap<Link, Connection>,
+    session: Option<String>,
+    handshake: Option<String>,
+    ready: bool,
+    leaving: bool,
+    pub done: bool,
+}
+
+impl HttpClient {
+    pub fn new(brain: Brain, at: Listen, target: &str) -> Self {
+        Self {
+            brain,
+            at,
+            target: target.to_owned(),
+            restless: false,
+            connections: BTreeMap::new(),
+            session: None,
+            handshake: None,
+            ready: false,
+            leaving: false,
+            done: false,
+        }
+    }
+
+    fn schedule(&self, context: &mut Context<'_>, most_us: u64, token: u64) {
+        let delay_us = context.rng(|rng| rng.size(1, most_us));
+        context.after(Duration::from_micros(delay_us), token);
+    }
+
+    fn headers(&self, message: &Value) -> Vec<(String, String)> {
+        let mut headers = vec![
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+            ("Accept".to_owned(), "application/json, text/event-stream".to_owned()),
+        ];
+        let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+        let method = message["method"].as_str().unwrap_or_default();
+        if self.brain.is_modern() || (self.session.is_some() && self.brain.revision >= "2025-06-18")
+        {
+            add("MCP-Protocol-Version", self.brain.revision);
+        }
+        if self.brain.is_modern() {
+            add("Mcp-Method", method);
+            let params = &message["params"];
+            match method {
+                "tools/call" | "prompts/get" => {
+                    add("Mcp-Name", params["name"].as_str().unwrap_or_default());
+                }
+                "resources/read" => add("Mcp-Name", params["uri"].as_str().unwrap_or_default()),
+                _ => {}
+            }
+        } else if let Some(session) = &self.session {
+            add("Mcp-Session-Id", session);
+        }
+        headers
+    }
+
+    fn post(&mut self, context: &mut Context<'_>, message: &Value) {
+        let carries = match (message.get("method"), message.get("id")) {
+            (Some(_), Some(id)) => Carries::Request(words::id_text(id)),
+            _ => Carries::Notice,
+        };
+        let headers = self.headers(message);
+        let body = message.to_string();
+        let bytes = http::request("POST", &self.target, &headers, body.as_bytes());
+        self.exchange(context, carries, bytes);
+    }
+
+    fn bare(&mut self, context: &mut Context<'_>, method: &str, carries: Carries) {
+        let headers = self.headers(&Value::Null);
+        let bytes = http::request(method, &self.target, &headers, b"");
+        self.exchange(context, carries, bytes);
+    }
+
+    fn exchange(&mut self, context: &mut Context<'_>, carries: Carries, bytes: Vec<u8>) {
+        let exchange = Exchange {
+            carries,
+            bytes,
+            head: Head::default(),
+            body: Vec::new(),
+            events: Events::default(),
+        };
+        let mut idle =
+            self.connections.iter().filter(|(_, one)| one.open && one.exchange.is_none());
+        let reused = idle.next().map(|(link, _)| *link);
+        let link = match reused {
+            Some(link) if context.rng(|rng| rng.below(4)) != 0 => link,
+            _ => {
+                let link = context.connect(&self.at);
+                let reader = Reader::new(Reads::Responses);
+                self.connections.insert(link, Connection { reader, open: false, exchange: None });
+                link
+            }
+        };
+        let connection = self.connections.get_mut(&link).expect("found or just made");
+        if connection.open {
+            context.send(link, &exchange.bytes);
+        }
+        connection.exchange = Some(exchange);
+    }
+
+    fn begin(&mut self, context: &mut Context<'_>) {
+        if self.ready || self.handshake.is_some() || self.leaving {
+            return;
+        }
+        if self.brain.is_modern() {
+            self.ready = true;
+            return;
+        }
+        self.session = None;
+        let message = self.brain.initialize(context);
+        self.handshake = Some(words::id_text(&message["id"]));
+        self.post(context, &message);
+    }
+
+    fn act(&mut self, context: &mut Context<'_>) {
+        if self.done {
+            return;
+        }
+        self.schedule(context, 40_000, ACT);
+        if self.leaving {
+            self.done = self.connections.values().all(|one| one.exchange.is_none());
+            if self.done {
+                self.close_all(context);
+            }
+            return;
+        }
+        if !self.ready {
+            return;
+        }
+        match context.rng(|rng| rng.below(60)) {
+            0 if self.restless => {
+                self.brain.walk_out();
+                self.close_all(context);
+                self.ready = false;
+                return self.schedule(context, 100_000, BEGIN);
+            }
+            1..5 => {
+                if let Some((key, message)) = self.brain.cancel_one(context) {
+                    self.cancel(context, &key, &message);
+                }
+            }
+            _ => {}
+        }
+        if let Some(message) = self.brain.next(context) {
+            self.post(context, &message);
+        } else if self.brain.only_listens() {
+            self.leave(context);
+        }
+    }
+
+    /// Closing the response is how the modern era withdraws; the old era says it.
+    fn cancel(&mut self, context: &mut Context<'_>, key: &str, message: &Value) {
+        if !self.brain.is_modern() {
+            return self.post(context, message);
+        }
+        let of = Carries::Request(key.to_owned());
+        let carried = |one: &Connection| one.exchange.as_ref().is_some_and(|it| it.carries == of);
+        let found = self.connections.iter().find(|(_, one)| carried(one)).map(|(link, _)| *link);
+        if let Some(link) = found {
+            self.connections.remove(&link);
+            context.close(link);
+        }
+    }
+
+    fn leave(&mut self, context: &mut Context<'_>) {
+        for (key, message) in self.brain.stop_listening() {
+            self.cancel(context, &key, &message);
+        }
+        self.leaving = true;
+        let streams: Vec<Link> = self
+            .connections
+            .iter()
+            .filter(|(_, one)| {
+                one.exchange.as_ref().is_some_and(|it| it.carries == Carries::Stream)
+            })
+            .map(|(link, _)| *link)
+            .collect();
+        for link in streams {
+            self.connections.remove(&link);
+            context.close(link);
+        }
+        if self.session.is_some() {
+            self.bare(context, "DELETE", Carries::Delete);
+        }
+    }
+
+    fn close_all(&mut self, context: &mut Context<'_>) {
+        for (link, _) in std::mem::take(&mut self.connections) {
+            context.close(link);
+        }
+        self.handshake = None;
+    }
+
+    fn items(&mut self, context: &mut Context<'_>, link: Link, items: Vec<Item>) {
+        let mut heard = VecDeque::new();
+        for item in items {
+            let Some(connection) = self.connections.get_mut(&link) else { return };
+            let Some(exchange) = &mut connection.exchange else {
+                return self.brain.violation("got a response to nothing");
+            };
+            match item {
+                Item::Head(head) => exchange.head = head,
+                Item::Body(bytes) if exchange.head.is_events() => {
+                    heard.extend(exchange.events.feed(&bytes).into_iter().map(|it| it.data));
+                }
+                Item::Body(bytes) => exchange.body.extend_from_slice(&bytes),
+                Item::End => {
+                    self.hear(context, link, &mut heard);
+                    self.ended(context, link);
+                }
+            }
+        }
+        self.hear(context, link, &mut heard);
+    }
+
+    fn hear(&mut self, context: &mut Context<'_>, link: Link, heard: &mut VecDeque<String>) {
+        for text in heard.drain(..).filter(|text| !text.is_empty()) {
+            self.message(context, link, text.as_bytes());
+        }
+    }
+
+    fn message(&mut self, context: &mut Context<'_>, link: Link, bytes: &[u8]) {
+        let Ok(message) = serde_json::from_slice::<Value>(bytes) else {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            return self.brain.violation(&format!("a message that is no JSON: {text:?}"));
+        };
+        let is_answer = message.get("method").is_none();
+        let begins = is_answer && self.handshake == Some(words::id_text(&message["id"]));
+        if begins {
+            self.handshake = None;
+            let head = self.connections.get(&link).and_then(|one| one.exchange.as_ref());
+            self.session = head.and_then(|it| it.head.get("mcp-session-id")).map(str::to_owned);
+        }
+        if let Some(reply) = self.brain.heard(context, &message) {
+            self.post(context, &reply);
+        }
+        if begins && message.get("result").is_some() {
+            self.ready = true;
+            self.post(context, &self.brain.initialized());
+            if context.rng(|rng| rng.below(2)) == 0 {
+                self.bare(context, "GET", Carries::Stream);
+            }
+        } else if begins {
+            self.schedule(context, 1_000_000, BEGIN);
+        }
+    }
+
+    /// A response is complete.
+    fn ended(&mut self, context: &mut Context<'_>, link: Link) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let Some(exchange) = connection.exchange.as_mut() else { return };
+        let body = std::mem::take(&mut exchange.body);
+        let (status, carries) = (exchange.head.status, exchange.carries.clone());
+        let closes = exchange.head.get("connection") == Some("close");
+        let is_message = serde_json::from_slice::<Value>(&body)
+            .is_ok_and(|value| value.get("jsonrpc").is_some() && !value["id"].is_null());
+        if is_message {
+            self.message(context, link, &body);
+        }
+        if let Carries::Request(key) = &carries {
+            // Nothing is open under it where it was answered.
+            self.brain.lose(key);
+        } else if carries == Carries::Notice && !matches!(status, 202 | 404) {
+            self.brain.violation(&format!("{status} for a notification or an answer"));
+        }
+        if let Some(connection) = self.connections.get_mut(&link) {
+            connection.exchange = None;
+        }
+        if closes {
+            self.connections.remove(&link);
+            context.close(link);
+        }
+        let expired = status == 404 && !self.brain.is_modern() && carries != Carries::Delete;
+        if expired && self.ready {
+            self.brain.lose_all();
+            self.ready = false;
+            self.schedule(context, 10_000, BEGIN);
+        }
+    }
+
+    fn broken(&mut self, context: &mut Context<'_>, link: Link) {
+        let Some(connection) = self.connections.remove(&link) else { return };
+        let Some(exchange) = connection.exchange else { return };
+        if let Carries::Request(key) = exchange.carries {
+            self.brain.lose(&key);
+            if self.handshake.as_ref() == Some(&key) {
+                self.handshake = None;
+                self.schedule(context, 1_000_000, BEGIN);
+            }
+        }
+    }
+}
+
+impl Actor for HttpClient {
+    fn started(&mut self, context: &mut Context<'_>) {
+        self.schedule(context, 50_000, BEGIN);
+        self.schedule(context, 50_000, ACT);
+    }
+
+    fn opened(&mut self, context: &mut Context<'_>, link: Link) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        connection.open = true;
+        if let Some(exchange) = &connection.exchange {
+            context.send(link, &exchange.bytes);
+        }
+    }
+
+    fn received(&mut self, context: &mut Context<'_>, link: Link, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        match connection.reader.feed(bytes) {
+            Ok(items) => self.items(context, link, items),
+            Err(why) => {
+                self.brain.violation(&format!("a response cannot be read: {why}"));
+                self.broken(context, link);
+                context.close(link);
+            }
+        }
+    }
+
+    fn timer(&mut self, context: &mut Context<'_>, token: u64) {
+        match token {
+            ACT => self.act(context),
+            _ => self.begin(context),
+        }
+    }
+
+    fn finished(&mut self, context: &mut Context<'_>, link: Link) {
+        if let Some(connection) = self.connections.get_mut(&link)
+            && let Ok(items) = connection.reader.end()
+        {
+            self.items(context, link, items);
+        }
+        self.broken(context, link);
+        context.close(link);
+    }
+
+    fn gone(&mut self, context: &mut Context<'_>, link: Link, _: Gone) {
+        self.broken(context, link);
+    }
+}

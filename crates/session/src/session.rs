@@ -1,0 +1,122 @@
+//! What is remembered of one client of the old era.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kern_mcp::json;
+use kern_terms::{FlightId, Instant, Key, Revision};
+
+use crate::Token;
+
+/// Severity of a log message, RFC 5424 as used by `logging/setLevel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the eight names of RFC 5424")]
+pub enum Level {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl Level {
+    /// Reads the name as the protocol spells it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "notice" => Self::Notice,
+            "warning" => Self::Warning,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            "alert" => Self::Alert,
+            "emergency" => Self::Emergency,
+            _ => return None,
+        })
+    }
+}
+
+/// One client of the old era, from `initialize` to the end.
+#[derive(Debug)]
+pub struct Session {
+    /// Its unguessable name.
+    pub token: Token,
+    /// The agreed revision.
+    pub revision: Revision,
+    /// The endpoint it opened: an upstream's name, or `None` for all of them.
+    pub endpoint: Option<Arc<str>>,
+    /// `ClientCapabilities`, JSON.
+    pub capabilities: Bytes,
+    /// `Implementation`, JSON.
+    pub info: Bytes,
+    /// The client sent `notifications/initialized`.
+    pub initialized: bool,
+    /// Least severity of log messages it wants, once it said so.
+    pub log_level: Option<Level>,
+    /// Resources it subscribed to, as it names them.
+    pub subscriptions: BTreeSet<String>,
+    /// Its open requests: its JSON-RPC id, and the flight that carries it.
+    pub calls: BTreeMap<Box<[u8]>, FlightId>,
+    /// Requests of servers forwarded to it and not yet answered.
+    pub asked: BTreeSet<Key>,
+    /// Open connections that belong to it (streams and exchanges).
+    pub connections: u32,
+    /// When it was last heard of.
+    pub seen: Instant,
+}
+
+impl Session {
+    /// Subscriptions one session may hold.
+    pub const SUBSCRIPTIONS_MAX: usize = 1_000;
+    /// Forwarded server requests that may wait for one client.
+    pub const ASKED_MAX: usize = 64;
+    /// Requests one session may have open.
+    pub const CALLS_MAX: usize = 1_024;
+
+    /// A new session.
+    pub fn new(
+        token: Token,
+        revision: Revision,
+        endpoint: Option<Arc<str>>,
+        capabilities: Bytes,
+        info: Bytes,
+        now: Instant,
+    ) -> Self {
+        Self {
+            token,
+            revision,
+            endpoint,
+            capabilities,
+            info,
+            initialized: false,
+            log_level: None,
+            subscriptions: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            connections: 0,
+            seen: now,
+        }
+    }
+
+    /// Whether the client can be asked something in mid-call: it declared `sampling`,
+    /// `elicitation` or `roots`. Such a client may not share a server process with others, since a
+    /// request of an old server does not say which call caused it.
+    pub fn converses(&self) -> bool {
+        ["sampling", "elicitation", "roots"]
+            .iter()
+            .any(|name| json::field(&self.capabilities, name).is_some())
+    }
+
+    /// Whether a log message of `level` should reach the client. Before `logging/setLevel` the
+    /// server decides (2025-11-25 server/utilities/logging), so everything passes.
+    pub fn wants_log(&self, level: Option<Level>) -> bool {
+        match (self.log_level, level) {
+            (Some(least), Some(level)) => level >= least,
+            _ => true,
+        }
+    }
+}

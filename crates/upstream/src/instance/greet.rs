@@ -1,0 +1,250 @@
+//! How a server is greeted, and what is learnt from the way it answers.
+//!
+//! Source: 2026-07-28 basic/versioning (era detection). A client opens with `server/discover`; a
+//! result or an error of the modern era means a modern server, anything else an old one, which is
+//! then greeted with `initialize`. Where a client of the old era stands behind the instance, the
+//! order is reversed.
+//!
+//! Invariant: at most one of each greeting is out; the first usable answer wins.
+
+use kern_mcp::{Envelope, Kind, Method, errors, json};
+use kern_terms::{Era, Instant, Revision};
+
+use bytes::Bytes;
+
+use super::{Effect, Failure, Identity, Instance, Own, Phase, Transport};
+use crate::limits;
+
+/// Which greetings are out and which failed.
+#[derive(Debug, Default)]
+pub(super) struct Greeting {
+    discover: State,
+    initialize: State,
+    /// When to send the other greeting although the first was not answered.
+    impatient_at: Option<Instant>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum State {
+    #[default]
+    Unsent,
+    Out,
+    Refused(String),
+}
+
+impl Greeting {
+    pub(super) fn only_discover_is_out(&self) -> bool {
+        self.discover == State::Out && self.initialize == State::Unsent
+    }
+}
+
+impl Instance {
+    pub(super) fn greet(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        self.greeting = Greeting::default();
+        let modern_first = self.profile.prefer == Era::Modern && !self.discover_kills;
+        if self.transport == Transport::HttpSse || !modern_first {
+            self.initialize(fx);
+        } else {
+            self.discover(fx);
+        }
+        if self.transport == Transport::Pipe {
+            self.greeting.impatient_at = Some(now + limits::PROBE_WAIT);
+            fx.push(Effect::Wake(limits::PROBE_WAIT));
+        }
+    }
+
+    fn discover(&mut self, fx: &mut Vec<Effect>) {
+        self.greeting.discover = State::Out;
+        let params = format!("{{{}}}", self.modern_meta());
+        self.ask(Own::Discover, Method::ServerDiscover, &params, fx);
+    }
+
+    fn initialize(&mut self, fx: &mut Vec<Effect>) {
+        self.greeting.initialize = State::Out;
+        let params = format!(
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}}}",
+            self.profile.revision.min(Revision::LEGACY_LATEST),
+            String::from_utf8_lossy(&self.profile.capabilities),
+            String::from_utf8_lossy(&self.profile.info),
+        );
+        self.ask(Own::Initialize, Method::Initialize, &params, fx);
+    }
+
+    /// Sends the other greeting too when the first goes unanswered: some old servers ignore what
+    /// they don't know. A server that is merely slow to start reads both, in order.
+    pub(super) fn greet_again(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        let due = self.greeting.impatient_at.is_some_and(|at| at <= now);
+        if self.phase == Phase::Greeting && due {
+            self.greeting.impatient_at = None;
+            self.try_other(fx);
+        }
+    }
+
+    /// Sends whichever greeting was not tried; `false` if both were.
+    fn try_other(&mut self, fx: &mut Vec<Effect>) -> bool {
+        if self.greeting.initialize == State::Unsent {
+            self.initialize(fx);
+        } else if self.greeting.discover == State::Unsent && self.transport != Transport::HttpSse {
+            self.discover(fx);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn greeted(
+        &mut self,
+        now: Instant,
+        own: Own,
+        message: &[u8],
+        envelope: &Envelope,
+        random: u64,
+        fx: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Greeting {
+            return;
+        }
+        let Some(result) = envelope.result.filter(|_| envelope.kind == Kind::Result) else {
+            let why = error_text(message, envelope);
+            let legacy_too = envelope.error_code == Some(errors::UNSUPPORTED_PROTOCOL_VERSION)
+                && own == Own::Discover
+                && self.greeting.initialize == State::Unsent;
+            if legacy_too {
+                self.greeting.discover = State::Refused(why);
+                self.initialize(fx);
+                return;
+            }
+            return self.refused(now, own, why, random, fx);
+        };
+        let result = result.of(message);
+        let agreed = match own {
+            Own::Discover => self.read_discover(result),
+            _ => self.read_initialize(result),
+        };
+        match agreed {
+            Ok(revision) => self.agreed(now, revision, fx),
+            Err(why) => self.refused(now, own, why, random, fx),
+        }
+    }
+
+    fn read_discover(&mut self, result: &[u8]) -> Result<Revision, String> {
+        let versions = json::field(result, "supportedVersions")
+            .ok_or("its server/discover result has no supportedVersions")?;
+        let ours = json::items(versions)
+            .filter_map(json::text)
+            .any(|version| version == Revision::LATEST.as_str());
+        if !ours {
+            let listed = String::from_utf8_lossy(&versions[..versions.len().min(200)]);
+            return Err(format!("it speaks only {listed}, not {}", Revision::LATEST));
+        }
+        let meta = json::field(result, "_meta").unwrap_or(b"{}");
+        let info = json::field(meta, "io.modelcontextprotocol/serverInfo");
+        self.identity = identity(result, info);
+        Ok(Revision::V2026_07_28)
+    }
+
+    fn read_initialize(&mut self, result: &[u8]) -> Result<Revision, String> {
+        let version = json::text_field(result, "protocolVersion")
+            .ok_or("its initialize result has no protocolVersion")?;
+        let revision = Revision::parse(&version)
+            .filter(|revision| revision.era() == Era::Legacy)
+            .ok_or_else(|| format!("it answered initialize with version {version}"))?;
+        let info = json::field(result, "serverInfo");
+        self.identity = identity(result, info);
+        Ok(revision)
+    }
+
+    fn agreed(&mut self, now: Instant, revision: Revision, fx: &mut Vec<Effect>) {
+        self.revision = revision;
+        self.greeting = Greeting::default();
+        self.own.clear();
+        self.phase = Phase::Listing;
+        fx.push(Effect::Agreed);
+        if revision.era() == Era::Legacy {
+            self.tell(Method::Initialized, b"{}", fx);
+        }
+        self.refresh_all();
+        self.fetch_next(now, fx);
+    }
+
+    /// The lists are in: the instance is up.
+    pub(super) fn arrived(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        if self.phase == Phase::Listing {
+            self.phase = Phase::Ready;
+            self.deadline = None;
+            self.backoff.up(now);
+            self.listen_start(now, fx);
+        }
+        fx.push(Effect::Listed);
+    }
+
+    pub(super) fn greeting_failed(
+        &mut self,
+        now: Instant,
+        own: Own,
+        failure: Failure,
+        random: u64,
+        fx: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Greeting {
+            return;
+        }
+        let Failure::Status { status, body } = &failure else {
+            return self.fail(now, failure.to_string(), random, fx);
+        };
+        if matches!(status, 401 | 403 | 407 | 429) || *status >= 500 {
+            return self.fail(now, failure.to_string(), random, fx);
+        }
+        if own == Own::Initialize && self.fall_back && matches!(status, 400 | 404 | 405) {
+            self.transport = Transport::HttpSse;
+            self.fall_back = false;
+            self.phase = Phase::Opening;
+            self.greeting = Greeting::default();
+            fx.push(Effect::Open);
+            return;
+        }
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        self.refused(now, own, format!("{failure}: {text}"), random, fx);
+    }
+
+    fn refused(&mut self, now: Instant, own: Own, why: String, random: u64, fx: &mut Vec<Effect>) {
+        match own {
+            Own::Discover => self.greeting.discover = State::Refused(why),
+            _ => self.greeting.initialize = State::Refused(why),
+        }
+        if self.try_other(fx) {
+            return;
+        }
+        let out = [&self.greeting.discover, &self.greeting.initialize];
+        if out.contains(&&State::Out) {
+            return;
+        }
+        let mut why = String::from("it refused every greeting");
+        for (method, state) in [
+            ("server/discover", &self.greeting.discover),
+            ("initialize", &self.greeting.initialize),
+        ] {
+            if let State::Refused(text) = state {
+                why.push_str(&format!("; {method}: {text}"));
+            }
+        }
+        self.fail(now, why, random, fx);
+    }
+}
+
+fn identity(result: &[u8], info: Option<&[u8]>) -> Identity {
+    let copy = |name| json::field(result, name).map(Bytes::copy_from_slice);
+    Identity {
+        capabilities: copy("capabilities").unwrap_or(Bytes::from_static(b"{}")),
+        info: info.map(Bytes::copy_from_slice).unwrap_or(Bytes::from_static(b"{}")),
+        instructions: copy("instructions"),
+    }
+}
+
+/// The error of an answer, for people.
+pub(super) fn error_text(message: &[u8], envelope: &Envelope) -> String {
+    let error = envelope.error.map(|span| span.of(message)).unwrap_or(b"{}");
+    let text = json::text_field(error, "message").unwrap_or_default();
+    let text: String = text.chars().take(200).collect();
+    format!("error {} {text:?}", envelope.error_code.unwrap_or(0))
+}
