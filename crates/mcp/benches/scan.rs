@@ -1,7 +1,8 @@
 //! How long does one scan take?
 //!
-//! `cargo bench -p kern-mcp --bench scan`. Prints the median of many rounds, in nanoseconds for one
-//! message, for messages full of text and messages full of structure.
+//! `cargo bench -p kern-mcp --bench scan`. Prints the median and the best of many rounds, in
+//! nanoseconds for one message, for messages full of text and messages full of structure, beside
+//! `serde_json` skipping the same bytes.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -69,7 +70,8 @@ fn call(arguments: &str) -> String {
     )
 }
 
-fn median_ns(mut once: impl FnMut()) -> f64 {
+/// The median and the best round.
+fn measure_ns(mut once: impl FnMut()) -> (f64, f64) {
     let start = Instant::now();
     let mut warm = 0u32;
     while start.elapsed().as_millis() < 20 {
@@ -86,14 +88,14 @@ fn median_ns(mut once: impl FnMut()) -> f64 {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    (rounds[ROUNDS / 2], rounds[0])
 }
 
 fn main() {
     let limits = ScanLimits::default();
     println!(
-        "{:<12}{:>8}{:>12}{:>10}{:>16}",
-        "message", "bytes", "scan ns", "ns/byte", "serde skip ns"
+        "{:<12}{:>8}{:>12}{:>12}{:>16}",
+        "message", "bytes", "median ns", "best ns", "skip best ns"
     );
     for (name, make) in [
         ("text", text_heavy as fn(usize) -> String),
@@ -104,18 +106,14 @@ fn main() {
             let text = make(bytes);
             let message = text.as_bytes();
             scan(message, &limits).expect("a valid message");
-            let ns = median_ns(|| {
+            let (median, best) = measure_ns(|| {
                 let _ = black_box(scan(black_box(message), &limits));
             });
-            let skip = median_ns(|| {
+            let (_, skip) = measure_ns(|| {
                 let _ =
                     black_box(serde_json::from_slice::<serde::de::IgnoredAny>(black_box(message)));
             });
-            println!(
-                "{name:<12}{:>8}{ns:>12.0}{:>10.2}{skip:>16.0}",
-                message.len(),
-                ns / message.len() as f64
-            );
+            println!("{name:<12}{:>8}{median:>12.0}{best:>12.0}{skip:>16.0}", message.len());
         }
     }
 }

@@ -126,11 +126,16 @@ const NAMES: [(Method, &str); 35] = [
 impl Method {
     /// The method that `text` names exactly; [`Method::Other`] for any other text.
     pub fn parse(text: &str) -> Self {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    pub(crate) fn parse_bytes(text: &[u8]) -> Self {
         // The call every agent makes most.
-        if text == "tools/call" {
+        if text == b"tools/call" {
             return Self::ToolsCall;
         }
-        NAMES.iter().find(|(_, name)| *name == text).map_or(Self::Other, |(method, _)| *method)
+        let named = NAMES.iter().find(|(_, name)| name.as_bytes() == text);
+        named.map_or(Self::Other, |(method, _)| *method)
     }
 
     /// The method's name on the wire; empty for [`Method::None`] and [`Method::Other`].

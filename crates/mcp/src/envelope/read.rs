@@ -148,10 +148,16 @@ impl<'a> Reader<'a> {
 
     fn method(&mut self) -> Scan<()> {
         let value = self.scanner.value(1)?;
-        match json::unescape(value.of(self.message)) {
-            Some(text) => self.envelope.method = Method::parse(&text),
-            None => note(&mut self.fault, ScanFault::Method, value.start),
-        }
+        self.envelope.method = match value.of(self.message) {
+            [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Method::parse_bytes(text),
+            raw => match json::unescape(raw) {
+                Some(text) => Method::parse(&text),
+                None => {
+                    note(&mut self.fault, ScanFault::Method, value.start);
+                    Method::Other
+                }
+            },
+        };
         fill(&mut self.envelope.method_span, value, &mut self.fault);
         Ok(())
     }

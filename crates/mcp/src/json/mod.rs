@@ -18,6 +18,7 @@ mod field;
 mod number;
 mod scanner;
 mod span;
+mod string;
 mod text;
 mod walk;
 
