@@ -132,13 +132,12 @@ impl ResponseDecoder {
                 self.state = State::Length { left: left - take as u64 };
                 Ok((take, Piece::Data(&input[..take])))
             }
-            State::UntilClose { budget } => match budget.checked_sub(input.len() as u64) {
-                Some(budget) => {
-                    self.state = State::UntilClose { budget };
-                    Ok((input.len(), Piece::Data(input)))
-                }
-                None => Err(self.broken(ResponseError::TooLarge("body"))),
-            },
+            State::UntilClose { budget: 0 } => Err(self.broken(ResponseError::TooLarge("body"))),
+            State::UntilClose { budget } => {
+                let take = usize::try_from(budget).unwrap_or(usize::MAX).min(input.len());
+                self.state = State::UntilClose { budget: budget - take as u64 };
+                Ok((take, Piece::Data(&input[..take])))
+            }
             State::Chunked(mut chunked) => match chunked.step(input) {
                 Ok((used, step)) => {
                     self.state = State::Chunked(chunked);
