@@ -10,6 +10,7 @@ use kern_terms::{CoreId, Key};
 use crate::Io;
 
 /// Everything that can wake a core. The set is closed: what is not here cannot happen to an app.
+#[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Debug)]
 pub enum Event<P> {
     /// A listener accepted a connection and this core will keep it. Reading starts at once.
@@ -118,6 +119,7 @@ pub enum Closed {
 }
 
 /// Who connected.
+#[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Over TCP.
@@ -129,6 +131,7 @@ pub enum Peer {
 }
 
 /// Where to listen.
+#[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// TCP, on every core (`SO_REUSEPORT`) where `shared`.
@@ -151,6 +154,7 @@ pub enum Local {
 }
 
 /// Where to connect.
+#[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Plain TCP. The name is resolved off the core; all addresses are tried in turn.

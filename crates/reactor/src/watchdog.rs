@@ -39,11 +39,11 @@ pub(crate) struct TurnCell {
 
 /// A turn that runs, as seen from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
+pub(crate) struct Running {
     /// When the turn started.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Tracked operations, outermost first, with their subjects.
-    pub operations: Vec<(&'static str, u64)>,
+    pub(crate) operations: Vec<(&'static str, u64)>,
 }
 
 impl TurnCell {
@@ -109,7 +109,7 @@ impl TurnCell {
                 .map(|o| (o.name.load(Ordering::Relaxed), o.subject.load(Ordering::Relaxed)))
                 .collect();
             fence(Ordering::Acquire);
-            if before % 2 == 0 && before == self.sequence.load(Ordering::Relaxed) {
+            if before.is_multiple_of(2) && before == self.sequence.load(Ordering::Relaxed) {
                 return read.into_iter().map(|(name, subject)| (name_at(name), subject)).collect();
             }
             std::hint::spin_loop();

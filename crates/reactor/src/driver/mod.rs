@@ -27,12 +27,11 @@
 //! Where to put things: `unix/` holds what every Unix driver needs (sockets, processes, signals,
 //! stdio) as functions that return plain descriptors.
 
-pub mod sim;
-
 mod chunks;
 mod entropy;
 mod names;
 pub mod portable;
+pub mod sim;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
@@ -79,12 +78,28 @@ pub fn choose(choice: Choice) -> io::Result<Box<dyn Driver>> {
 ///
 /// # Errors
 /// The reason, for an operator.
+#[cfg(target_os = "linux")]
 pub fn probe_uring() -> Result<(), String> {
-    open_uring().map(|_| ()).map_err(|error| error.to_string())
+    uring::probe()
 }
 
+/// Whether io_uring can be used here: never.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn probe_uring() -> Result<(), String> {
+    open_uring().map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(target_os = "linux")]
 fn open_uring() -> io::Result<Box<dyn Driver>> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no io_uring driver"))
+    Ok(Box::new(uring::Uring::new()?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_uring() -> io::Result<Box<dyn Driver>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is a Linux interface"))
 }
 
 /// Waits until what was sent to the process's stdout has left it, at most `most`.
@@ -114,6 +129,7 @@ pub fn monotonic() -> Instant {
 }
 
 /// What a driver reports.
+#[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Debug)]
 pub enum Completion {
     /// A socket was accepted. It belongs to no stream yet: the core adopts it, or hands it to

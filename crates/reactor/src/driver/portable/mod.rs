@@ -8,12 +8,16 @@
 
 #[cfg(not(unix))]
 mod other;
+#[cfg(any(not(unix), test))]
+mod pump;
 mod transfer;
 #[cfg(unix)]
 mod unix;
 
 #[cfg(not(unix))]
 use other as platform;
+#[cfg(not(unix))]
+pub(super) use other::drain_stdio;
 #[cfg(unix)]
 use unix as platform;
 
@@ -102,7 +106,8 @@ impl Portable {
     }
 
     fn add_stream(&mut self, key: Key, wire: platform::Wire, connecting: bool) -> io::Result<()> {
-        let source = self.sources.insert(Source::Stream(Box::new(Stream::new(key, wire, connecting))));
+        let source =
+            self.sources.insert(Source::Stream(Box::new(Stream::new(key, wire, connecting))));
         let Some(Source::Stream(stream)) = self.sources.get_mut(source) else {
             unreachable!("just inserted")
         };
@@ -304,13 +309,7 @@ impl Driver for Portable {
         self.add_stream(stream, platform::Wire::stdio()?, false)
     }
 
-    fn spawn(
-        &mut self,
-        child: Key,
-        pipes: Key,
-        errors: Key,
-        command: &Command,
-    ) -> io::Result<u32> {
+    fn spawn(&mut self, child: Key, pipes: Key, errors: Key, command: &Command) -> io::Result<u32> {
         let mut started = platform::spawn(command)?;
         let pid = started.process.id();
         let registry = self.poll.registry();

@@ -20,7 +20,8 @@ fn unsupported(what: &str) -> io::Error {
 /// A listening socket.
 pub(super) enum Listener {
     Tcp(mio::net::TcpListener),
-    Unix(mio::net::UnixListener, SocketFile),
+    /// With the file, which is removed with it.
+    Unix(mio::net::UnixListener, #[expect(dead_code, reason = "kept to be dropped")] SocketFile),
 }
 
 impl Listener {

@@ -148,9 +148,9 @@ fn watch_exit_by_thread(pid: Pid) -> io::Result<OwnedFd> {
     std::thread::Builder::new().name("kern-child".into()).spawn(move || {
         let _ended_when_dropped = writer;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::process::waitid(WaitId::Pid(pid), options)
-        {}
+        while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options)
+        {
+        }
     })?;
     Ok(reader.into())
 }

@@ -70,8 +70,7 @@ pub(crate) fn listen_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)>
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     let metadata = fs::symlink_metadata(path)?;
-    let file =
-        SocketFile { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) };
+    let file = SocketFile { path: path.to_path_buf(), identity: (metadata.dev(), metadata.ino()) };
     socket.listen(LISTEN_BACKLOG)?;
     Ok((socket.into(), file))
 }
