@@ -33,7 +33,7 @@ pub use consent::{Answer, Consent, ConsentRequest, ConsentStore, ask};
 pub use diff::{Diff, diff};
 pub use discover::{
     ClientId, DiscoverOptions, Discovery, FileState, Finding, FoundFile, Reason, Scope, Verdict,
-    discover,
+    discover, read_as_every_client,
 };
 pub use endpoint::{Endpoint, UrlError};
 pub use error::{Error, Problem};

@@ -22,7 +22,7 @@ use crate::limits::{CLIENT_FILE_BYTES_MAX, UPSTREAMS_MAX};
 use crate::plan::{Instances, Limits, Origin, UpstreamPlan};
 use crate::show::{describe, printable};
 use crate::surroundings::{ReadError, Surroundings, read_bounded};
-use places::Place;
+use places::{Place, Shape};
 use read::{Content, Entry, Unusable};
 
 /// Everything found.
@@ -343,6 +343,23 @@ impl Discovery {
         paths.dedup();
         paths
     }
+}
+
+/// Reads `text` as a file of every client and says how many entries it has in all: the way in for
+/// fuzzing. Total: any text gives a number.
+pub fn read_as_every_client(text: &str) -> usize {
+    let root = Path::new("/");
+    let count = |shape| {
+        let (client, scope) = (ClientId::Project, Scope::Project);
+        let place =
+            Place { client, scope, shape, path: root.join("f"), project: Some(root.into()) };
+        let entries = read::read(&place, text, Some(root), root).unwrap_or_default();
+        for content in entries.iter().filter_map(|entry| entry.content.as_ref().ok()) {
+            drop(describe(&content.kind));
+        }
+        entries.len()
+    };
+    Shape::ALL.into_iter().map(count).sum()
 }
 
 #[cfg(test)]

@@ -44,6 +44,21 @@ pub(crate) enum Shape {
     Goose,
 }
 
+impl Shape {
+    /// Every shape.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Braces,
+        Self::ClaudeState,
+        Self::Plain,
+        Self::Editor,
+        Self::VsCode,
+        Self::Gemini,
+        Self::Codex,
+        Self::Zed,
+        Self::Goose,
+    ];
+}
+
 /// A file that may list servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

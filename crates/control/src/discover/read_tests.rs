@@ -251,17 +251,59 @@ fn a_file_with_an_error_says_where() {
     }
 }
 
-const SHAPES: [Shape; 9] = [
-    Shape::Braces,
-    Shape::ClaudeState,
-    Shape::Plain,
-    Shape::Editor,
-    Shape::VsCode,
-    Shape::Gemini,
-    Shape::Codex,
-    Shape::Zed,
-    Shape::Goose,
-];
+/// The fenced blocks of a page: the heading above each, its language and its text.
+fn blocks(page: &str) -> Vec<(&str, &str, &str)> {
+    let mut heading = "";
+    let mut blocks = Vec::new();
+    let mut rest = page;
+    while let Some((line, after)) = rest.split_once('\n') {
+        rest = after;
+        heading = line.strip_prefix("## ").unwrap_or(heading);
+        if let Some(language) = line.strip_prefix("```") {
+            let (text, after) = rest.split_once("\n```").expect("a closed block");
+            blocks.push((heading, language, text));
+            rest = after.split_once('\n').map_or("", |(_, after)| after);
+        }
+    }
+    blocks
+}
+
+#[test]
+fn what_the_documentation_tells_users_to_write_is_understood() {
+    let page = include_str!("../../../../docs/clients.md");
+    let blocks = blocks(page);
+    assert!(blocks.len() >= 20);
+    for (heading, _, text) in blocks {
+        let shape = match heading {
+            "Claude Code" | "Copilot" => Shape::Braces,
+            "Claude Desktop" => Shape::Plain,
+            "Cursor" | "Windsurf" | "Cline" | "Roo Code" => Shape::Editor,
+            "VS Code" => Shape::VsCode,
+            "Gemini CLI" => Shape::Gemini,
+            "Codex" => Shape::Codex,
+            "Zed" => Shape::Zed,
+            "Goose" => Shape::Goose,
+            _ => panic!("{heading}"),
+        };
+        let entries = read(&place(shape, None), text, None, Path::new("/")).expect("readable");
+        assert_eq!(entries.len(), 1, "{heading}");
+        let content = entries[0].content.as_ref().expect("usable");
+        let listen = "127.0.0.1:7331".parse().ok();
+        assert!(super::super::mirror::leads_back(&content.kind, listen), "{heading}: {text}");
+        if let Kind::Url(plan) = &content.kind {
+            assert_ne!(plan.transport, Transport::Sse, "{heading}");
+        }
+    }
+    let page = include_str!("../../../../docs/configuration.md");
+    for (_, language, text) in self::blocks(page) {
+        assert_eq!(language, "toml");
+        let config = crate::config::parse_plan(text).expect("valid");
+        assert!(config.warnings.is_empty());
+    }
+    for client in ClientId::ALL {
+        assert!(page.contains(&format!("| `{}` |", client.id())), "{client}");
+    }
+}
 
 const FIXTURES: [&str; 4] = [
     include_str!("../../fixtures/vscode.mcp.json"),
@@ -281,7 +323,7 @@ proptest! {
         if text.is_char_boundary(start) && text.is_char_boundary(end) {
             text.replace_range(start..end, &insert);
         }
-        for shape in SHAPES {
+        for shape in Shape::ALL {
             if let Ok(entries) = read(&place(shape, Some("/p")), &text, None, Path::new("/p")) {
                 for entry in &entries {
                     drop(show(entry));
