@@ -303,7 +303,7 @@ impl Backend {
         let mut text = text_of(&self.name, &running.tool, &running.payload);
         match running.tool.as_str() {
             "error" => return words::error(&running.id, -32603, &text),
-            "big" => text.push_str(&"x".repeat(100 << 10)),
+            "big" => text.push_str(&"x".repeat(30 << 10)),
             "ask" => {
                 text.push('|');
                 text.push_str(running.heard.as_deref().unwrap_or_default());

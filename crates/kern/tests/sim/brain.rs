@@ -204,7 +204,7 @@ impl Brain {
             "fail" => Expect::ToolError(text),
             "error" => Expect::Error(text),
             "ask" => Expect::Text(format!("{text}|{payload}!")),
-            "big" => Expect::Text(format!("{text}{}", "x".repeat(100 << 10))),
+            "big" => Expect::Text(format!("{text}{}", "x".repeat(30 << 10))),
             _ => Expect::Text(text),
         };
         let params = json!({"name": tool.name, "arguments": {"payload": payload}});

@@ -77,23 +77,23 @@ fn run(seed: u64, faults: Faults) -> (u64, Tally) {
 #[test]
 fn peers_understand_each_other_where_nothing_fails() {
     let mut answered = 0;
-    for seed in 0..10 {
+    for seed in 0..5 {
         let (hash, tally) = run(seed, Faults::none());
         assert_eq!((hash, tally), run(seed, Faults::none()), "seed {seed} differs from itself");
         assert_eq!((tally.refused, tally.lost), (0, 0), "seed {seed}: {tally:?}");
         answered += tally.answered;
     }
-    assert!(answered > 2_000, "only {answered} answers: the peers do nothing");
+    assert!(answered > 1_000, "only {answered} answers: the peers do nothing");
 }
 
 #[test]
 fn faults_reach_the_peers_and_history_repeats() {
     let mut lost = 0;
-    for seed in 100..110 {
+    for seed in 100..105 {
         let faults = Faults::swarm(&mut Rng::new(seed));
         let first = run(seed, faults.clone());
         assert_eq!(first, run(seed, faults), "seed {seed} differs from itself");
         lost += first.1.lost;
     }
-    assert!(lost > 20, "only {lost} requests were hurt");
+    assert!(lost > 10, "only {lost} requests were hurt");
 }

@@ -3,6 +3,8 @@
 //! Written apart from the gateway's own codec on purpose: two codecs that agree are evidence, one
 //! that talks to itself is none. What a peer cannot read is an error text, which fails the run.
 
+use crate::words::Lines;
+
 /// Who wrote what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
@@ -198,18 +200,16 @@ pub struct Event {
 /// Reads an event stream.
 #[derive(Debug, Default)]
 pub struct Events {
-    buffer: Vec<u8>,
+    lines: Lines,
     next: Event,
     has_data: bool,
 }
 
 impl Events {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
-        self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
-        while let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
-            self.buffer.drain(..=at);
+        for line in self.lines.feed(bytes) {
+            let line = String::from_utf8_lossy(&line);
             self.line(line.trim_end_matches('\r'), &mut events);
         }
         events

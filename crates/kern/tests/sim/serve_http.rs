@@ -110,6 +110,7 @@ impl HttpServer {
                 let session = head.get("mcp-session-id").and_then(|id| self.sessions.remove(id));
                 if let Some(place) = session {
                     self.backend.left(place);
+                    self.end_streams(context, place, None);
                 }
                 self.answer(context, link, if session.is_some() { 200 } else { 404 }, b"");
             }
@@ -160,6 +161,31 @@ impl HttpServer {
         }
         let outs = self.backend.message(context, place, &message);
         self.send(context, outs);
+        if method == "notifications/cancelled" {
+            let withdrawn = words::id_text(&message["params"]["requestId"]);
+            self.end_streams(context, place, Some(&withdrawn));
+        }
+    }
+
+    /// Ends the response to what was withdrawn: one request, or a whole session.
+    fn end_streams(&mut self, context: &mut Context<'_>, place: Place, of: Option<&str>) {
+        let meant = |stream: &Stream| {
+            stream.place == place && of.is_none_or(|of| stream.of.as_deref() == Some(of))
+        };
+        let all = self.connections.iter();
+        let links: Vec<Link> = all
+            .filter(|(_, connection)| connection.stream.as_ref().is_some_and(meant))
+            .map(|(link, _)| *link)
+            .collect();
+        for link in links {
+            let Some(connection) = self.connections.get_mut(&link) else { continue };
+            let started = connection.stream.take().is_some_and(|stream| stream.started);
+            if !started {
+                context.send(link, &http::events_head(&[]));
+            }
+            context.send(link, http::LAST_CHUNK);
+            self.work_off(context, link);
+        }
     }
 
     fn known_session(&mut self, context: &mut Context<'_>, head: &Head) -> Result<Place, u16> {
@@ -169,6 +195,7 @@ impl HttpServer {
         {
             context.note("server forgets", place);
             self.backend.left(place);
+            self.end_streams(context, place, None);
         }
         let place = self.sessions.get(id).copied().ok_or(404_u16)?;
         let version = head.get("mcp-protocol-version");

@@ -55,19 +55,22 @@ pub fn line(message: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Cuts lines out of a stream.
+/// Cuts lines out of a stream; each byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Lines {
-    buffer: Vec<u8>,
+    line: Vec<u8>,
 }
 
 impl Lines {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        self.buffer.extend_from_slice(bytes);
         let mut lines = Vec::new();
-        while let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            lines.push(self.buffer.drain(..=at).take(at).collect());
+        let mut rest = bytes;
+        while let Some(at) = memchr::memchr(b'\n', rest) {
+            self.line.extend_from_slice(&rest[..at]);
+            lines.push(std::mem::take(&mut self.line));
+            rest = &rest[at + 1..];
         }
+        self.line.extend_from_slice(rest);
         lines
     }
 }
