@@ -49,7 +49,7 @@ type Spawn = dyn Fn(CoreId, bool) -> io::Result<Launch> + Send + Sync;
 
 /// A core thread that is ready to go.
 struct Launch {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<io::Result<()>>,
     ready: Receiver<io::Result<()>>,
     go: Sender<()>,
 }
@@ -66,7 +66,7 @@ impl Launch {
 struct Shared<P> {
     directory: Arc<Directory<P>>,
     spawn: Box<Spawn>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
     /// Held while cores are added, so that no number is given twice.
     adding: Mutex<()>,
 }
@@ -103,6 +103,7 @@ impl<P: Send + 'static> Cluster<P> {
             let text = format!("{} cores: 1 to {CORES_MAX} are possible", options.cores);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        driver::raise_descriptor_limit();
         let directory = Directory::with_roots(Errands::threads(), options.roots.clone());
         let cores = options.cores;
         let spawn = spawner(Arc::clone(&directory), options, Arc::new(make));
@@ -132,15 +133,14 @@ impl<P: Send + 'static> Cluster<P> {
     /// Waits until all cores have ended, those added meanwhile included.
     ///
     /// # Errors
-    /// If a core's thread panicked.
+    /// If a core panicked or its driver could not go on.
     pub fn join(self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
             let thread = self.shared.threads.lock().expect("holders do not panic").pop();
             let Some(thread) = thread else { break };
-            if thread.join().is_err() {
-                result = Err(io::Error::other("a core panicked"));
-            }
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a core panicked")));
+            result = result.and(ended);
         }
         driver::drain_stdio(STDIO_DRAIN);
         result
@@ -251,13 +251,13 @@ where
                 };
                 // The starter gave up where either channel is closed.
                 if tell.send(result).is_err() || wait.recv().is_err() {
-                    return;
+                    return Ok(());
                 }
-                if let Some(mut core) = core
-                    && let Err(error) = core.run()
-                {
+                let result = core.map_or(Ok(()), |mut core| core.run());
+                if let Err(error) = &result {
                     tracing::error!(core = %id, %error, "a core cannot go on");
                 }
+                result
             })?;
         Ok(Launch { thread, ready, go })
     }

@@ -383,3 +383,17 @@ impl<P: Send + 'static> Io<P> {
         self.leaving = true;
     }
 }
+
+/// Thread-per-core is a fact the compiler knows: if `Io` were `Send` or `Sync`, two
+/// implementations would apply below and this would not compile.
+const _: fn() = || {
+    trait Ambiguous<Marker> {
+        fn check() {}
+    }
+    struct IfSend;
+    struct IfSync;
+    impl<T> Ambiguous<()> for T {}
+    impl<T: Send> Ambiguous<IfSend> for T {}
+    impl<T: Sync> Ambiguous<IfSync> for T {}
+    let _ = <Io<()> as Ambiguous<_>>::check;
+};

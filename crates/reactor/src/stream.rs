@@ -254,6 +254,16 @@ impl<P: Send + 'static> Io<P> {
         self.hand_over(key, batch);
     }
 
+    /// Tells the peer why TLS failed, if that can be sent at once.
+    pub(crate) fn send_alert(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if let (Some(tls), false) = (&mut stream.tls, stream.sending) {
+            let mut wire = Vec::new();
+            tls.write_wire(&mut wire);
+            self.hand_over(key, Batch { pieces: vec![Piece::Owned(wire)] });
+        }
+    }
+
     fn hand_over(&mut self, key: Key, batch: Batch) {
         let bytes: usize = batch.pieces.iter().map(|piece| piece.as_slice().len()).sum();
         let stream = self.streams.get_mut(key).expect("the caller has the stream");
@@ -344,7 +354,10 @@ impl<P: Send + 'static> Io<P> {
     /// Reading ended, in order or not.
     pub(crate) fn read_ended(&mut self, key: Key, result: io::Result<()>) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        stream.read_ended = true;
+        if std::mem::replace(&mut stream.read_ended, true) {
+            // TLS ended before the connection did.
+            return;
+        }
         let broken = stream.broken.take();
         match (stream.phase, result) {
             (Phase::Lingering, Ok(())) if stream.finish != Finish::Done => {}

@@ -80,7 +80,6 @@ impl<A: App> Core<A> {
     pub fn wants_turn(&self) -> Option<Instant> {
         let io = &self.io;
         let pending = !self.started
-            || io.leaving
             || !io.later.is_empty()
             || !io.next_turn.is_empty()
             || !io.this_turn.is_empty()
@@ -259,6 +258,17 @@ impl<A: App> Core<A> {
     }
 }
 
+impl<A: App> Drop for Core<A> {
+    /// A core that ends in any other way than by leaving (a panic, a driver that failed) must not
+    /// look alive to others.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.io.lane.leave();
+            self.io.directory.leave(self.io.core);
+        }
+    }
+}
+
 impl<P: Send + 'static> Io<P> {
     /// Turns a completion into events on `ready`.
     fn translate(&mut self, completion: Completion) {
@@ -269,7 +279,7 @@ impl<P: Send + 'static> Io<P> {
             }
             Completion::Connected { stream, result } => self.connected(stream, result),
             Completion::Received { stream, chunk } => self.received(stream, chunk),
-            Completion::ReadEnded { stream, result } => self.read_ended(stream, result),
+            Completion::ReadEnded { stream, result } => self.wire_ended(stream, result),
             Completion::Sent { stream, batch, result } => self.sent(stream, batch, result),
             Completion::Exited { child, exit } => {
                 self.children.remove(child);
@@ -290,7 +300,6 @@ impl<P: Send + 'static> Io<P> {
         let outcome = tls.decrypt(&chunk, &mut plain);
         let agreed = !tls.is_handshaking();
         let opens = stream.phase == Phase::Handshaking && agreed && outcome.is_ok();
-        // Alerts and key updates leave also after a failure.
         self.mark_dirty(key);
         if opens {
             self.open(key);
@@ -299,17 +308,27 @@ impl<P: Send + 'static> Io<P> {
             self.emit(Event::Received { stream: key, chunk: Chunk::from_vec(plain) });
         }
         match outcome {
-            Err(why) => self.fail(key, Closed::Tls(why)),
-            Ok(true) => self.tls_ended(key),
+            Err(why) => {
+                self.fail(key, Closed::Tls(why));
+                self.send_alert(key);
+            }
+            Ok(true) => self.read_ended(key, Ok(())),
             Ok(false) => {}
         }
     }
 
-    /// The peer said over TLS that it will send no more.
-    fn tls_ended(&mut self, key: Key) {
-        if self.streams.get(key).is_some_and(|stream| !stream.read_ended) {
-            self.read_ended(key, Ok(()));
-        }
+    /// The driver saw the peer's end. Over TLS it counts only if the peer also said so.
+    fn wire_ended(&mut self, key: Key, result: std::io::Result<()>) {
+        let Some(stream) = self.streams.get(key) else { return };
+        let cut = stream.tls.is_some() && !stream.read_ended && stream.phase == Phase::Open;
+        let result = match result {
+            Ok(()) if cut => {
+                let kind = std::io::ErrorKind::UnexpectedEof;
+                Err(std::io::Error::new(kind, "cut off: TLS was not ended"))
+            }
+            other => other,
+        };
+        self.read_ended(key, result);
     }
 
     /// Queues an event: for this completion if one is at work, else for the next turn.

@@ -141,3 +141,109 @@ fn cores_come_and_go_while_others_serve() {
     cluster.join().unwrap();
     drop(told);
 }
+
+/// Counts what it is sent, slowly at first; on request floods core 1.
+struct Flood {
+    expected: u32,
+    done: Sender<u32>,
+}
+
+const FLOOD: u32 = 50_000;
+
+impl App for Flood {
+    type Post = u32;
+
+    fn start(&mut self, _io: &mut Io<u32>) {}
+
+    fn event(&mut self, io: &mut Io<u32>, event: Event<u32>) {
+        match event {
+            Event::Post { from: None, .. } => {
+                for message in 0..FLOOD {
+                    io.post(CoreId(1), message);
+                }
+            }
+            Event::Post { message, .. } => {
+                assert_eq!(message, self.expected);
+                self.expected += 1;
+                if message == 0 {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                if self.expected == FLOOD {
+                    self.done.send(self.expected).unwrap();
+                }
+            }
+            Event::Retire => io.leave(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_posts_arrives_whole_and_in_order_though_the_inbox_is_small() {
+    let (done, wait) = channel();
+    let options = Options { cores: 2, driver: Choice::Portable, ..Options::default() };
+    let cluster =
+        Cluster::start(options, move |_| Flood { expected: 0, done: done.clone() }).unwrap();
+    cluster.handle().post(CoreId(0), 0);
+    assert_eq!(wait.recv_timeout(Duration::from_secs(60)).unwrap(), FLOOD);
+    cluster.handle().stop();
+    cluster.join().unwrap();
+}
+
+/// Accepts and tells, when asked, how many connections it has.
+struct Counting {
+    address: SocketAddr,
+    tell: Sender<(CoreId, usize)>,
+}
+
+impl App for Counting {
+    type Post = ();
+
+    fn start(&mut self, io: &mut Io<()>) {
+        io.listen(&Listen::Tcp { address: self.address, shared: true }).unwrap();
+    }
+
+    fn event(&mut self, io: &mut Io<()>, event: Event<()>) {
+        match event {
+            // Shows the client that the connection is kept.
+            Event::Accepted { stream, .. } => io.send(stream, b"!"),
+            Event::Post { .. } => self.tell.send((io.core(), io.stats().streams)).unwrap(),
+            Event::Retire => io.leave(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn connections_are_spread_evenly_over_cores_whatever_the_kernel_does() {
+    const CONNECTIONS: usize = 300;
+    const CORES: usize = 3;
+    for driver in [Choice::Portable, Choice::Auto] {
+        let address = free_address();
+        let (tell, told) = channel();
+        let options = Options { cores: CORES, driver, pin: true, ..Options::default() };
+        let make = move |_| Counting { address, tell: tell.clone() };
+        let cluster = Cluster::start(options, make).unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut client = loop {
+                // The first may come before the cores listen.
+                match TcpStream::connect(address) {
+                    Ok(client) => break client,
+                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            clients.push(client);
+        }
+        cluster.handle().post_all(|| ());
+        let counts: Vec<_> =
+            (0..CORES).map(|_| told.recv_timeout(Duration::from_secs(10)).unwrap().1).collect();
+        assert_eq!(counts.iter().sum::<usize>(), CONNECTIONS, "{counts:?}");
+        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        assert!(*most <= least + least / 4 + 8, "{driver:?}: {counts:?}");
+        cluster.handle().stop();
+        cluster.join().unwrap();
+    }
+}

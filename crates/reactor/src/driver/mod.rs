@@ -110,6 +110,12 @@ pub(crate) fn drain_stdio(most: std::time::Duration) {
     portable::drain_stdio(most);
 }
 
+/// Lets this process (and its children) open as many descriptors as it may.
+pub(crate) fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    unix::raise_descriptor_limit();
+}
+
 /// Keeps the calling thread on one processor, by the core's number among those allowed.
 pub(crate) fn pin_thread(core: kern_terms::CoreId) {
     #[cfg(target_os = "linux")]

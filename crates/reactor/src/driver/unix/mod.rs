@@ -30,3 +30,15 @@ pub(crate) fn pin_thread(number: usize) -> io::Result<()> {
     one.set(all[number % all.len()]);
     Ok(sched_setaffinity(None, &one)?)
 }
+
+/// Raises the soft limit of open descriptors to the hard one.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the descriptor limit stays as it is");
+        }
+    }
+}
