@@ -151,7 +151,13 @@ impl Core {
             Err(error) => {
                 let id = error.id.map(|span| span.of(message));
                 let mut body = Vec::new();
-                kern_mcp::encode::error(&mut body, id, error.fault.code(), &error.to_string(), None);
+                kern_mcp::encode::error(
+                    &mut body,
+                    id,
+                    error.fault.code(),
+                    &error.to_string(),
+                    None,
+                );
                 return self.respond(io, key, |out, keep_alive| {
                     encode::json_response(out, 400, &[], keep_alive, &[&body]);
                 });

@@ -14,9 +14,7 @@ use kern_reactor::Target;
 use kern_terms::{Era, FlightId, Instant, Key, Revision};
 use kern_upstream::Transport;
 use kern_upstream::call::{self, Call};
-use kern_upstream::http::{
-    Ended, Happening, HttpLink, HttpTarget, LinkLimits, Post as HttpPost, Wire as _,
-};
+use kern_upstream::http::{Ended, Happening, HttpLink, HttpTarget, LinkLimits, Post as HttpPost};
 use kern_upstream::instance::{Failure, OwnId};
 
 use super::hosted::{HttpWire, Wire};

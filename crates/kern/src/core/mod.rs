@@ -227,6 +227,7 @@ impl Core {
             Post::Updated { upstream, uri, message } => {
                 self.resource_updated(io, upstream, &uri, &message);
             }
+            Post::Stop => self.retire(io),
             Post::Report(to) => {
                 // Whoever asked may have given up waiting.
                 let _ = to.send(self.report());
@@ -282,7 +283,10 @@ impl Core {
 
     /// Stops taking clients, and leaves once nothing is in hand.
     fn retire(&mut self, io: &mut Io) {
-        self.draining = true;
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        tracing::debug!(core = self.id.0, "draining");
         for listener in std::mem::take(&mut self.listeners) {
             io.unlisten(listener);
         }
@@ -351,7 +355,8 @@ impl App for Core {
             Event::Callback { .. } => {}
             Event::Exited { child, exit } => self.child_exited(io, child, exit),
             Event::Signal(Signal::Hangup) => {}
-            Event::Signal(_) => self.retire(io),
+            Event::Signal(_) if self.draining => self.drained(io, true),
+            Event::Signal(_) => self.tell_all(io, || Post::Stop),
             Event::Post { message, .. } => self.post(io, message),
             Event::Retire => self.retire(io),
         }

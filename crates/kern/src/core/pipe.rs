@@ -19,8 +19,9 @@ use super::timers::Timer;
 use super::words::{Dispatch, Post, UpstreamId};
 use super::{Core, Io, Owner, StreamEvent};
 
-/// How long a child may take to end after each of the steps.
-const PATIENCE_EACH: Duration = Duration::from_secs(2);
+/// How long a child may take to end after its stdin was closed, and after each signal. The keeper
+/// gives the server time of its own after SIGTERM, so the second is longer.
+const PATIENCE_EACH: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 /// Bytes queued for a child that does not read its stdin, beyond which calls are refused.
 const UNREAD_BYTES_MAX: usize = 16 << 20;
 /// Longest line of a child's stderr that is kept.
@@ -251,7 +252,8 @@ impl Core {
         let Some(pipe) = self.pipe_mut(key) else { return };
         let (child, pipes) = (pipe.child, pipe.pipes);
         pipe.told = pipe.told.saturating_add(1);
-        match pipe.told {
+        let told = pipe.told;
+        match told {
             1 => {
                 if let Some(pipes) = pipes {
                     io.finish(pipes);
@@ -260,7 +262,8 @@ impl Core {
             2 => self.signal_child(io, child, Signal::Terminate),
             _ => self.signal_child(io, child, Signal::Kill),
         }
-        io.timer(PATIENCE_EACH, Timer::Stopping(key).token());
+        let patience = PATIENCE_EACH[usize::from(told > 1)];
+        io.timer(patience, Timer::Stopping(key).token());
     }
 
     fn signal_child(&mut self, io: &mut Io, child: Key, signal: Signal) {
@@ -340,16 +343,12 @@ fn command(launch: &CommandLaunch, keeper: Option<&std::path::Path>) -> Command 
     let (program, args) = match keeper {
         None => (program, own.collect()),
         Some(keeper) => {
-            let head = [
-                "__keep".to_owned(),
-                "--parent".to_owned(),
-                std::process::id().to_string(),
-                "--argv0".to_owned(),
-                launch.argument_zero.clone(),
-                "--".to_owned(),
-                program,
-            ];
-            (keeper.display().to_string(), head.into_iter().chain(own).collect())
+            let own: Vec<String> = own.collect();
+            let mut args = kern_jail::arguments(std::process::id(), &program, &own);
+            let named = ["--argv0".to_owned(), launch.argument_zero.clone()];
+            let at = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+            args.splice(at..at, named);
+            (keeper.display().to_string(), args)
         }
     };
     let env =

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use kern_control::{Instances, Launch};
 use kern_mcp::errors::Cause;
 use kern_mcp::{Method, json};
-use kern_route::{Rule, View};
+use kern_route::View;
 use kern_terms::{Era, Instant, Key};
 use kern_upstream::http::HttpLink;
 
@@ -202,9 +202,4 @@ impl Core {
             _ => Bytes::from_static(super::local::INFO.as_bytes()),
         }
     }
-}
-
-/// Whether a resource was found by guessing that its only possible server knows it.
-pub(super) fn is_guess(rule: Rule) -> bool {
-    matches!(rule, Rule::Sole)
 }

@@ -29,8 +29,6 @@ pub struct Setup {
     pub keeper: Option<PathBuf>,
     /// The cores upstreams are spread over.
     pub cores: Vec<CoreId>,
-    /// Ports `Host` may name besides the default: those listened on.
-    pub serve_tcp: bool,
 }
 
 impl Setup {
@@ -177,6 +175,8 @@ pub enum Post {
     Interest { upstream: UpstreamId, uri: String, on: bool },
     /// A resource changed; as its server names it.
     Updated { upstream: UpstreamId, uri: String, message: Bytes },
+    /// The process is to end in order.
+    Stop,
     /// Somebody outside wants to know how this core fares.
     Report(std::sync::mpsc::Sender<Report>),
 }

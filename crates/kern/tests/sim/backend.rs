@@ -88,11 +88,6 @@ impl Backend {
         self.revision == MODERN
     }
 
-    /// Requests in the works: what the gateway believes to be in flight, at most.
-    pub fn running(&self) -> usize {
-        self.running.len()
-    }
-
     pub fn police(&self, text: &str) {
         self.ledger.borrow_mut().violation(format!("{}: {text}", self.name));
     }

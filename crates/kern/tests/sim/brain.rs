@@ -83,15 +83,6 @@ impl Brain {
         self.revision == MODERN
     }
 
-    /// Nothing more to ask and nothing to wait for.
-    pub fn is_done(&self) -> bool {
-        self.budget == 0 && self.open.is_empty()
-    }
-
-    pub fn has_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     pub fn violation(&self, text: &str) {
         self.ledger.borrow_mut().violation(format!("{}: {text}", self.name));
     }

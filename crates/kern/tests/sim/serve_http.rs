@@ -59,10 +59,6 @@ impl HttpServer {
         }
     }
 
-    pub fn sessions(&self) -> usize {
-        self.sessions.len()
-    }
-
     fn next_place(&mut self) -> Place {
         self.next_place += 1;
         self.next_place

@@ -1,0 +1,27 @@
+//! `kern discover`: what the clients on this machine declare, and what of it would be used.
+
+use std::process::ExitCode;
+
+use kern_control::{Answer, Surroundings, load};
+
+use super::ServeArgs;
+
+/// Flags of `kern discover`.
+#[derive(Debug, clap::Args)]
+pub(super) struct DiscoverArgs {
+    /// JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+pub(super) fn run(around: &Surroundings, args: &DiscoverArgs) -> Result<ExitCode, String> {
+    let loaded = load(around, &args.serve.overrides(), &mut |_| Answer::Later)
+        .map_err(|error| error.to_string())?;
+    match args.json {
+        true => println!("{:#}", loaded.discovery.to_json()),
+        false => print!("{}", loaded.discovery.render(around.home.as_deref())),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! What a person types: the verbs of `kern` and their flags.
+
+mod discover;
+mod doctor;
+mod log;
+mod serve;
+mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kern_control::{Cores, Driver, Listen, Overrides, Surroundings};
+
+/// Version, revision and how it was built.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nrevision: ",
+    env!("KERN_BUILD_REVISION"),
+    "\nbuilt:    ",
+    env!("KERN_BUILD_PROFILE"),
+    ", ",
+    env!("KERN_BUILD_TARGET"),
+    ", ",
+    env!("KERN_BUILD_RUSTC"),
+    "\nspeaks:   MCP 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28"
+);
+
+/// One process between AI agents and all their MCP tool servers.
+#[derive(Debug, Parser)]
+#[command(name = "kern", version, long_version = LONG_VERSION, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve all upstreams behind one endpoint.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// List the MCP servers that the clients on this machine declare.
+    #[command(after_help = DISCOVER_EXAMPLES)]
+    Discover(discover::DiscoverArgs),
+    /// Say what this machine offers, and what to do about what is missing.
+    Doctor(doctor::DoctorArgs),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  kern serve                          serve what this machine's MCP clients declare
+  kern serve --config kern.toml       serve what a file declares
+  kern serve --stdio --listen off     be one MCP server on stdin and stdout
+  kern serve --trust .mcp.json        also run what this project's file declares
+
+Clients connect to http://127.0.0.1:7331/mcp (all upstreams), /mcp/NAME (one of them, its names
+untouched) or /sse (HTTP+SSE).";
+
+const DISCOVER_EXAMPLES: &str = "\
+Examples:
+  kern discover
+  kern discover --json | jq '.servers[].name'";
+
+/// Flags of `kern serve`, which other verbs share where they ask what would be served.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct ServeArgs {
+    /// The configuration; the user's own kern.toml, or the clients' files, without it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for HTTP, or `off`. Default: 127.0.0.1:7331.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
+    /// Serve one client on stdin and stdout.
+    #[arg(long)]
+    stdio: bool,
+    /// Also serve on a Unix socket: HTTP, or one JSON message a line.
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// Number of event loops. Default: one for each processor.
+    #[arg(long, value_name = "N")]
+    cores: Option<std::num::NonZeroU8>,
+    /// What lies beneath the event loops.
+    #[arg(long, value_enum, value_name = "DRIVER")]
+    driver: Option<DriverArg>,
+    /// A project's file or folder whose commands may be run.
+    #[arg(long, value_name = "PATH")]
+    trust: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DriverArg {
+    /// io_uring where it works, else portable.
+    Auto,
+    /// io_uring.
+    Uring,
+    /// epoll, kqueue or IOCP.
+    Portable,
+}
+
+impl ServeArgs {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            listen: self.listen,
+            stdio: self.stdio,
+            unix: self.unix.clone(),
+            cores: self.cores.map(Cores::Exactly),
+            driver: self.driver.map(|driver| match driver {
+                DriverArg::Auto => Driver::Auto,
+                DriverArg::Uring => Driver::Uring,
+                DriverArg::Portable => Driver::Portable,
+            }),
+            trust: self.trust.clone(),
+        }
+    }
+}
+
+/// Runs what was typed.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let around = match Surroundings::of_this_process() {
+        Ok(around) => around,
+        Err(error) => return fail(&format!("the current folder cannot be used: {error}")),
+    };
+    let done = match cli.verb {
+        Verb::Serve(args) => serve::run(&around, &args.overrides()),
+        Verb::Discover(args) => discover::run(&around, &args),
+        Verb::Doctor(args) => doctor::run(&around, &args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("kern: {why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,275 @@
+//! `kern serve`: start, say where, follow the files, end in order.
+
+use std::io::{BufReader, IsTerminal as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kern_control::watch::Watcher;
+use kern_control::{
+    Answer, ConsentRequest, Cores, Driver, Loaded, Overrides, Plan, Surroundings, ask, diff, load,
+};
+use kern_reactor::driver::Choice;
+use kern_reactor::{Cluster, Handle, Listen, Local, Options};
+use kern_terms::CoreId;
+
+use super::log;
+use super::setup::Setups;
+use crate::core::words::Post;
+use crate::core::{Core, Start};
+
+/// Longest wait for the cores to say where they listen.
+const LISTEN_WAIT: Duration = Duration::from_secs(10);
+
+pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCode, String> {
+    let mut consent = |request: &ConsentRequest| answer(request, overrides.stdio);
+    let loaded = load(around, overrides, &mut consent).map_err(|error| error.to_string())?;
+    log::start(&loaded.plan.log)?;
+    announce(&loaded);
+    let mut plan = loaded.plan;
+    let cores = core_count(&plan);
+    choose_port(&mut plan, cores)?;
+    let sources = plan.sources.clone();
+    let keeper = std::env::current_exe().ok();
+    let ids: Vec<CoreId> = (0..cores).map(|core| CoreId(core as u8)).collect();
+    let mut setups = Setups::default();
+    let setup = Arc::new(setups.make(plan.clone(), around, ids.clone(), keeper.clone()));
+
+    let (ready, listening) = channel();
+    let (stdio_done, stdio_gone) = channel();
+    let options = Options { cores, driver: driver(&plan), signals: true, ..Options::default() };
+    let listens = listens(&plan);
+    let expected: usize = ids.iter().map(|core| listens(*core).len()).sum();
+    let serves_stdio = plan.serve.stdio;
+    let start = move |core: CoreId| {
+        Core::new(
+            core,
+            Start {
+                setup: Arc::clone(&setup),
+                listen: listens(core),
+                stdio: serves_stdio,
+                ready: ready.clone(),
+                stdio_done: serves_stdio.then(|| stdio_done.clone()),
+                pair: Arc::new(Mutex::new(None)),
+            },
+        )
+    };
+    let cluster = Cluster::start(options, start)
+        .map_err(|error| format!("the event loops cannot be started: {error}"))?;
+    let handle = cluster.handle();
+    if let Err(why) = say_where(&listening, expected, &plan) {
+        handle.stop();
+        let _ = cluster.join();
+        return Err(why);
+    }
+    if serves_stdio {
+        end_with_stdin(handle.clone(), stdio_gone)?;
+    }
+    let reload = Reload {
+        around: around.clone(),
+        overrides: overrides.clone(),
+        plan: plan.clone(),
+        setups,
+        ids,
+        keeper,
+        handle: handle.clone(),
+    };
+    let watcher = watch(reload, &sources);
+    let ended = cluster.join();
+    drop(watcher);
+    ended.map_err(|error| error.to_string())?;
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the question of consent where somebody can answer it.
+fn answer(request: &ConsentRequest, stdio: bool) -> Answer {
+    if stdio || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Answer::Later;
+    }
+    let mut input = BufReader::new(std::io::stdin());
+    ask(request, &mut input, &mut std::io::stderr()).unwrap_or(Answer::Later)
+}
+
+fn announce(loaded: &Loaded) {
+    match &loaded.config {
+        Some(path) => tracing::info!(config = %path.display(), "configuration"),
+        None => tracing::info!(
+            servers = loaded.plan.upstreams.len(),
+            "no kern.toml: using the servers of this machine's MCP clients"
+        ),
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    for path in loaded.discovery.awaiting_consent() {
+        let path = path.display();
+        tracing::warn!("not used until trusted: {path} (kern serve --trust {path})");
+    }
+    if let Some(error) = &loaded.consent_unsaved {
+        tracing::warn!("your answers could not be kept: {error}");
+    }
+    if loaded.plan.upstreams.is_empty() {
+        tracing::warn!("there are no upstreams: declare some in kern.toml, or see `kern discover`");
+    }
+}
+
+fn core_count(plan: &Plan) -> usize {
+    match plan.serve.cores {
+        Cores::Exactly(count) => usize::from(count.get()),
+        // One client on stdin and stdout can't keep two busy.
+        Cores::Auto if plan.serve.listen.is_none() && plan.serve.unix.is_none() => 1,
+        Cores::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+    .clamp(1, kern_reactor::limits::CORES_MAX)
+}
+
+fn driver(plan: &Plan) -> Choice {
+    match plan.serve.driver {
+        Driver::Auto => Choice::Auto,
+        Driver::Uring => Choice::Uring,
+        Driver::Portable => Choice::Portable,
+    }
+}
+
+/// Port 0 means any: it is chosen once, so that all cores listen on the same.
+fn choose_port(plan: &mut Plan, cores: usize) -> Result<(), String> {
+    if let Some(address) = plan.serve.listen
+        && address.port() == 0
+        && cores > 1
+    {
+        let probe = TcpListener::bind(address)
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        plan.serve.listen = Some(SocketAddr::new(address.ip(), probe.port()));
+    }
+    Ok(())
+}
+
+/// Where each core listens: TCP on all of them, a Unix socket on the first.
+fn listens(plan: &Plan) -> impl Fn(CoreId) -> Vec<Listen> + Send + Sync + Clone + use<> {
+    let (address, unix) = (plan.serve.listen, plan.serve.unix.clone());
+    let shared = core_count(plan) > 1;
+    move |core| {
+        let tcp = address.map(|address| Listen::Tcp { address, shared });
+        let unix = unix.clone().filter(|_| core.0 == 0).map(Listen::Unix);
+        tcp.into_iter().chain(unix).collect()
+    }
+}
+
+fn say_where(
+    listening: &Receiver<Result<Local, String>>,
+    expected: usize,
+    plan: &Plan,
+) -> Result<(), String> {
+    let mut said = Vec::new();
+    for _ in 0..expected {
+        let local = listening
+            .recv_timeout(LISTEN_WAIT)
+            .map_err(|_| "the event loops do not say where they listen".to_owned())?
+            .map_err(|why| match why.contains("in use") {
+                true => format!("{why}; another kern may run there: choose --listen"),
+                false => why,
+            })?;
+        if !said.contains(&local) {
+            match &local {
+                Local::Tcp(address) => {
+                    tracing::info!("serving at http://{address}/mcp");
+                    if !address.ip().is_loopback() {
+                        tracing::warn!(
+                            "{address} can be reached from other machines, and nobody is asked \
+                             who they are"
+                        );
+                    }
+                }
+                Local::Unix(path) => tracing::info!("serving at {}", path.display()),
+                Local::Simulated(_) => {}
+            }
+            said.push(local);
+        }
+    }
+    if plan.serve.stdio {
+        tracing::info!("serving on stdin and stdout");
+    } else if expected == 0 {
+        return Err("nowhere to serve: give --listen, --unix or --stdio".into());
+    }
+    Ok(())
+}
+
+/// A process that serves one client ends with it.
+fn end_with_stdin(handle: Handle<Post>, gone: Receiver<()>) -> Result<(), String> {
+    let wait = move || {
+        // Either it left, or the cores ended before it.
+        if gone.recv().is_ok() {
+            handle.stop();
+        }
+    };
+    let thread = std::thread::Builder::new().name("kern-stdio".into());
+    thread.spawn(wait).map(drop).map_err(|error| format!("no thread can be started: {error}"))
+}
+
+/// What a reload needs.
+struct Reload {
+    around: Surroundings,
+    overrides: Overrides,
+    plan: Plan,
+    setups: Setups,
+    ids: Vec<CoreId>,
+    keeper: Option<std::path::PathBuf>,
+    handle: Handle<Post>,
+}
+
+impl Reload {
+    /// Reads the files again and brings the cores in line, whole or not at all.
+    fn run(&mut self) -> Option<Vec<kern_control::SourceFile>> {
+        let loaded = match load(&self.around, &self.overrides, &mut |_| Answer::Later) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!("the changed configuration is not used:\n{error}");
+                return None;
+            }
+        };
+        let mut plan = loaded.plan;
+        // What only a new start can change stays as it is.
+        if (&plan.serve.unix, plan.serve.cores, plan.serve.driver)
+            != (&self.plan.serve.unix, self.plan.serve.cores, self.plan.serve.driver)
+        {
+            tracing::warn!("unix, cores and driver of [serve] change with the next start");
+        }
+        let mut serve = self.plan.serve.clone();
+        serve.allowed_hosts = plan.serve.allowed_hosts.clone();
+        serve.allowed_origins = plan.serve.allowed_origins.clone();
+        plan.serve = serve;
+        let changes = diff(&self.plan, &plan);
+        let sources = plan.sources.clone();
+        if plan.fingerprint() != self.plan.fingerprint() {
+            tracing::info!(
+                added = changes.added.len(),
+                removed = changes.removed.len(),
+                changed = changes.changed.len(),
+                unchanged = changes.unchanged.len(),
+                "configuration reloaded"
+            );
+            let (ids, keeper) = (self.ids.clone(), self.keeper.clone());
+            let setup = Arc::new(self.setups.make(plan.clone(), &self.around, ids, keeper));
+            self.handle.post_all(|| Post::Setup(Arc::clone(&setup)));
+            self.plan = plan;
+        }
+        Some(sources)
+    }
+}
+
+fn watch(mut reload: Reload, sources: &[kern_control::SourceFile]) -> Option<Watcher> {
+    let changed = move |_: Vec<std::path::PathBuf>| {
+        reload.run();
+    };
+    match Watcher::new(sources, changed) {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!("{error}: changes need a restart");
+            None
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The gateway under test: its real pipeline on simulated cores.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kern_control::{
+    CommandLaunch, Endpoint, Instances, Launch, Plan, Remote, ToolFilter, Transport,
+};
+use kern_reactor::driver::sim::{Runner, SimDriver, World, post, retire};
+use kern_reactor::{Core as EventLoop, Directory, Errands, Listen};
+use kern_terms::CoreId;
+
+use kern::core::words::{Post, Report, Setup, Spec, UpstreamId};
+use kern::core::{Core, Start};
+
+/// Where HTTP clients connect.
+pub fn tcp() -> Listen {
+    Listen::Tcp { address: ([127, 0, 0, 1], 7331).into(), shared: true }
+}
+
+/// Where line clients connect (and HTTP ones may).
+pub fn unix() -> Listen {
+    Listen::Unix(PathBuf::from("/run/kern.sock"))
+}
+
+/// How a simulated server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Child,
+    Http,
+}
+
+/// The path under which the world knows a child's program.
+pub fn program(name: &str) -> String {
+    format!("/bin/{name}")
+}
+
+/// The name and port under which the world knows an HTTP server.
+pub fn host(name: &str) -> Listen {
+    Listen::Simulated(format!("{name}.test:80"))
+}
+
+fn launch(name: &str, reach: Reach) -> Launch {
+    match reach {
+        Reach::Child => Launch::Command(CommandLaunch {
+            program: program(name).into(),
+            argument_zero: name.to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".into(),
+        }),
+        Reach::Http => Launch::Remote(Remote {
+            endpoint: Endpoint::parse(&format!("http://{name}.test/mcp")).expect("a URL"),
+            headers: Vec::new(),
+            transport: Transport::Http,
+        }),
+    }
+}
+
+/// The gateway on its cores.
+pub struct Gateway {
+    pub runner: Runner,
+    directory: Arc<Directory<Post>>,
+    cores: Vec<CoreId>,
+}
+
+impl Gateway {
+    /// Starts `cores` cores in front of the named servers.
+    pub fn start(world: &World, cores: u8, servers: &[(String, Reach)], stdio: bool) -> Self {
+        let ids: Vec<CoreId> = (0..cores).map(CoreId).collect();
+        let mut plan = Plan::default();
+        plan.limits.session_idle_timeout_ms = 60_000;
+        let spec = |(index, (name, reach)): (usize, &(String, Reach))| {
+            let id = UpstreamId(index as u32);
+            let spec = Spec {
+                id,
+                name: name.as_str().into(),
+                instances: Instances::Auto,
+                timeout: Duration::from_secs(20),
+                start_timeout: Duration::from_secs(10),
+                tools: ToolFilter::default(),
+                launch: Ok(launch(name, *reach)),
+            };
+            (id, Arc::new(spec))
+        };
+        let upstreams = servers.iter().enumerate().map(spec).collect();
+        let setup =
+            Arc::new(Setup { plan: Arc::new(plan), upstreams, keeper: None, cores: ids.clone() });
+        let directory = Directory::new(Errands::Inline);
+        let mut runner = Runner::new(world);
+        let (ready, _) = channel();
+        for id in &ids {
+            let first = id.0 == 0;
+            let start = Start {
+                setup: Arc::clone(&setup),
+                listen: if first { vec![tcp(), unix()] } else { vec![tcp()] },
+                stdio: stdio && first,
+                ready: ready.clone(),
+                stdio_done: None,
+                pair: Arc::new(Mutex::new(None)),
+            };
+            let driver = Box::new(SimDriver::new(world, *id));
+            let core = Core::new(*id, start);
+            let event_loop = EventLoop::new(*id, driver, Arc::clone(&directory), core);
+            runner.add(*id, Rc::new(RefCell::new(event_loop)));
+        }
+        Self { runner, directory, cores: ids }
+    }
+
+    /// What all cores hold, added up.
+    pub fn report(&mut self) -> Report {
+        let (to, from) = channel();
+        for core in &self.cores {
+            post(&self.directory, *core, Post::Report(to.clone()));
+        }
+        drop(to);
+        self.runner.run_for(Duration::from_millis(50));
+        let mut sum = Report::default();
+        for report in from.try_iter() {
+            sum.edges += report.edges;
+            sum.sessions += report.sessions;
+            sum.flights += report.flights;
+            sum.instances += report.instances;
+            sum.asks += report.asks;
+            sum.listens += report.listens;
+        }
+        sum
+    }
+
+    /// Asks every core to end. False if one has not after a minute.
+    pub fn stop(&mut self) -> bool {
+        for core in &self.cores {
+            retire(&self.directory, *core);
+        }
+        let end = self.runner.world().now() + Duration::from_secs(60);
+        while self.runner.core_count() > 0 && self.runner.world().now() < end {
+            self.runner.run_for(Duration::from_secs(1));
+        }
+        self.runner.core_count() == 0
+    }
+}

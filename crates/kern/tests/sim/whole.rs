@@ -1,0 +1,189 @@
+//! The whole: clients of both eras, the gateway, servers of both eras, and a world that fails.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kern_reactor::driver::sim::{Faults, Rng, World};
+
+use crate::ask_http::HttpClient;
+use crate::ask_lines::LineClient;
+use crate::backend::Backend;
+use crate::brain::Brain;
+use crate::gateway::{self, Gateway, Reach};
+use crate::ledger::{Ledger, Shared as Books, Tally};
+use crate::serve_http::HttpServer;
+use crate::serve_lines::LineServer;
+use crate::words::{LEGACY, MODERN};
+
+type Shared<T> = Rc<RefCell<T>>;
+
+/// Longest a run may take, simulated.
+const RUN_MAX: Duration = Duration::from_secs(1800);
+
+/// What came of one seed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub hash: u64,
+    pub tally: Tally,
+    pub violations: Vec<String>,
+}
+
+/// What a seed decides about the scene.
+struct Scene {
+    world: World,
+    rng: Rng,
+    books: Books,
+    strict: bool,
+    lines: Vec<Shared<LineClient>>,
+    http: Vec<Shared<HttpClient>>,
+    servers: Vec<(String, Reach)>,
+}
+
+impl Scene {
+    fn new(seed: u64) -> Self {
+        // Every fourth world is one where nothing fails: there, every answer must be right.
+        let strict = seed.is_multiple_of(4);
+        let faults =
+            if strict { Faults::none() } else { Faults::swarm(&mut Rng::new(seed ^ 0x5EED)) };
+        let world = World::new(seed, faults);
+        let (rng, books) = (world.rng(), Ledger::new(strict));
+        let (lines, http, servers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { world, rng, books, strict, lines, http, servers }
+    }
+
+    fn legacy(&mut self) -> &'static str {
+        LEGACY[self.rng.below(4) as usize]
+    }
+
+    /// One to four servers: children and HTTP, of both eras.
+    fn add_servers(&mut self) {
+        for index in 0..self.rng.within(1, 4) {
+            let name = format!("s{index}");
+            let reach = if self.rng.below(2) == 0 { Reach::Child } else { Reach::Http };
+            let legacy = match reach {
+                Reach::Child => self.legacy(),
+                // HTTP of the first revision is another transport.
+                Reach::Http => LEGACY[1 + self.rng.below(3) as usize],
+            };
+            let revision = if self.rng.below(2) == 0 { MODERN } else { legacy };
+            let (page, silent) = (self.rng.within(1, 9) as usize, self.rng.below(4) == 0);
+            let (books, title) = (self.books.clone(), name.clone());
+            let backend = move || {
+                let mut backend = Backend::new(&title, revision, page, &books);
+                backend.silent_to_probes = silent;
+                backend
+            };
+            match reach {
+                Reach::Child => self.world.program(&gateway::program(&name), move |_| {
+                    Rc::new(RefCell::new(LineServer::new(backend())))
+                }),
+                Reach::Http => {
+                    let mut server = HttpServer::new(backend());
+                    server.forgets_ppm = if self.strict { 0 } else { 20_000 };
+                    self.world.serve(&gateway::host(&name), server);
+                }
+            }
+            self.servers.push((name, reach));
+        }
+    }
+
+    fn brain(&mut self, name: &str) -> Brain {
+        let legacy = self.legacy();
+        let revision = if self.rng.below(2) == 0 { MODERN } else { legacy };
+        let budget = self.rng.within(10, 60) as usize;
+        let mut brain = Brain::new(name, revision, budget, &self.books);
+        brain.servers = self.servers.iter().map(|(name, _)| name.clone()).collect();
+        brain
+    }
+
+    fn add_clients(&mut self) {
+        let stdio = self.brain("stdio");
+        self.lines.push(self.world.console(LineClient::new(stdio, None)));
+        for index in 0..self.rng.within(1, 3) {
+            let brain = self.brain(&format!("line{index}"));
+            let mut client = LineClient::new(brain, Some(gateway::unix()));
+            client.restless = self.rng.below(2) == 0;
+            self.lines.push(self.world.actor(client));
+        }
+        for index in 0..self.rng.within(1, 4) {
+            let mut brain = self.brain(&format!("http{index}"));
+            if brain.revision == LEGACY[0] {
+                brain.revision = LEGACY[1];
+            }
+            let at = if self.rng.below(4) == 0 { gateway::unix() } else { gateway::tcp() };
+            let mut client = HttpClient::new(brain, at, "/mcp");
+            client.restless = self.rng.below(2) == 0;
+            self.http.push(self.world.actor(client));
+        }
+    }
+
+    fn all_done(&self) -> bool {
+        self.lines.iter().all(|client| client.borrow().done)
+            && self.http.iter().all(|client| client.borrow().done)
+    }
+}
+
+/// Runs one seed to its end.
+pub fn run(seed: u64) -> Outcome {
+    let mut scene = Scene::new(seed);
+    scene.add_servers();
+    scene.add_clients();
+    let cores = scene.rng.within(1, 3) as u8;
+    let mut gateway = Gateway::start(&scene.world, cores, &scene.servers, true);
+    let end = scene.world.now() + RUN_MAX;
+    while !scene.all_done() && scene.world.now() < end {
+        gateway.runner.run_for(Duration::from_secs(1));
+    }
+    scene.books.borrow_mut().close(scene.world.now().as_nanos() / 1_000_000);
+    // Sessions that nobody ended are forgotten after a minute, idle connections after five.
+    gateway.runner.run_for(Duration::from_secs(400));
+    let left = gateway.report();
+    let held = [left.edges, left.sessions, left.flights, left.asks, left.listens];
+    if held != [0; 5] {
+        scene.books.borrow_mut().violation(format!("still held when all clients left: {left:?}"));
+    }
+    let ended = gateway.stop();
+    gateway.runner.run_for(Duration::from_secs(5));
+    let counts = (scene.world.processes(), scene.world.core_streams());
+    if !ended || counts != (0, 0) {
+        let text = format!("after the stop: ended {ended}, (children, streams) {counts:?}");
+        scene.books.borrow_mut().violation(text);
+    }
+    let books = scene.books.borrow();
+    let violations = books.violations.clone();
+    if !violations.is_empty() && std::env::var("KERN_SIM_TRACE").is_ok() {
+        println!("{}", scene.world.trace_tail());
+    }
+    Outcome { hash: scene.world.trace_hash(), tally: books.tally, violations }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn every_request_is_answered_refused_or_cancelled_once() {
+    let (first, count) = match (number("KERN_SIM_SEED"), number("KERN_SIM_SEEDS")) {
+        (Some(seed), None) => (seed, 1),
+        (seed, count) => (seed.unwrap_or(0), count.unwrap_or(12)),
+    };
+    let mut failed = Vec::new();
+    let mut sum = Tally::default();
+    for seed in first..first + count {
+        let outcome = run(seed);
+        if count == 1 {
+            println!("seed {seed}: {outcome:#?}");
+            assert_eq!(outcome, run(seed), "seed {seed} differs from itself");
+        }
+        if !outcome.violations.is_empty() {
+            println!("seed {seed} failed: {:#?}", outcome.violations);
+            println!("replay: KERN_SIM_SEED={seed} cargo test -p kern --test sim -- --nocapture");
+            failed.push(seed);
+        }
+        sum.asked += outcome.tally.asked;
+        sum.answered += outcome.tally.answered;
+    }
+    println!("{count} seeds, {} requests, {} answered in full", sum.asked, sum.answered);
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
