@@ -17,6 +17,8 @@ use crate::limits::CONSENT_FILE_BYTES_MAX;
 use crate::show::printable;
 use crate::surroundings::{Surroundings, read_bounded};
 
+/// Most commands shown before the question.
+const COMMANDS_SHOWN_MAX: usize = 40;
 /// Version of the state file.
 const VERSION: u64 = 1;
 
@@ -179,8 +181,12 @@ impl ConsentRequest {
         } else {
             format!("{path} came with this project and would run or call:\n")
         };
-        for command in &self.commands {
+        for command in self.commands.iter().take(COMMANDS_SHOWN_MAX) {
             let _ = writeln!(text, "    {command}");
+        }
+        let more = self.commands.len().saturating_sub(COMMANDS_SHOWN_MAX);
+        if more > 0 {
+            let _ = writeln!(text, "    … and {more} more");
         }
         text
     }

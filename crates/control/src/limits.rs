@@ -5,8 +5,12 @@
 
 /// Largest `kern.toml`, bytes.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Largest file of a client, bytes. `~/.claude.json` also keeps the client's history.
-pub const CLIENT_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Largest file of a client, bytes.
+pub const CLIENT_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Largest `~/.claude.json`, bytes: it also keeps the client's history.
+pub const CLAUDE_STATE_BYTES_MAX: u64 = 64 << 20;
+/// Longest line that says what an entry starts or calls, characters.
+pub const SHOWN_CHARS_MAX: usize = 1000;
 /// Largest file that a `${file:…}` reference or an `envFile` may name, bytes.
 pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Largest state file of consents, bytes: 10,000 entries of about 400 bytes.

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use crate::limits::SHOWN_CHARS_MAX;
 use crate::plan::{Builtin, Kind};
 use crate::secret::{Template, is_variable};
 
@@ -32,8 +33,19 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// One line that says what is started or called.
+/// One line that says what is started or called. What is cut off is counted, so that nothing
+/// hides behind a long beginning.
 pub(crate) fn describe(kind: &Kind) -> String {
+    let line = whole_line(kind);
+    match line.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => line,
+        Some((at, _)) => {
+            format!("{} … and {} more characters", &line[..at], line[at..].chars().count())
+        }
+    }
+}
+
+fn whole_line(kind: &Kind) -> String {
     match kind {
         Kind::Builtin(Builtin::Echo) => "builtin echo".to_owned(),
         Kind::Url(plan) => {
@@ -174,6 +186,19 @@ mod tests {
             transport: Transport::Auto,
         };
         assert_eq!(describe(&Kind::Url(plan)), "https://h/mcp/***/x?***  [headers: authorization]");
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_long_beginning() {
+        let plan = CommandPlan {
+            program: Template::literal("x"),
+            args: vec![Template::literal(" ".repeat(SHOWN_CHARS_MAX)), Template::literal("; evil")],
+            env: Vec::new(),
+            env_file: None,
+            cwd: None,
+        };
+        let line = describe(&Kind::Command(plan));
+        assert!(line.ends_with("… and 13 more characters"), "{line}");
     }
 
     #[test]

@@ -41,16 +41,17 @@ impl<'a> Reader<'a> {
         Self { path, text, problems: Vec::new(), warnings: Vec::new() }
     }
 
-    /// All problems and warnings, in the order of the file.
+    /// The problems and warnings, at most [`PROBLEMS_MAX`] of each, in the order of the file.
     pub(crate) fn finish(mut self) -> (Vec<Problem>, Vec<Problem>) {
         self.problems.sort_by_key(|problem| (problem.line, problem.column));
-        self.problems.truncate(PROBLEMS_MAX);
-        self.warnings.truncate(PROBLEMS_MAX);
         (self.problems, self.warnings)
     }
 
     pub(crate) fn problem(&mut self, span: &Range<usize>, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.path, self.text, span.clone(), message.into()));
+        // Making one reads the file up to its place, so what is not told is not made.
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem::new(self.path, self.text, span.clone(), message.into()));
+        }
     }
 
     pub(crate) fn problem_with_help(
@@ -59,13 +60,17 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let problem = Problem::new(self.path, self.text, span.clone(), message.into());
-        self.problems.push(problem.with_help(help));
+        if self.problems.len() < PROBLEMS_MAX {
+            let problem = Problem::new(self.path, self.text, span.clone(), message.into());
+            self.problems.push(problem.with_help(help));
+        }
     }
 
     pub(crate) fn warn(&mut self, span: &Range<usize>, message: String, help: String) {
-        let problem = Problem::new(self.path, self.text, span.clone(), message);
-        self.warnings.push(problem.with_help(help));
+        if self.warnings.len() < PROBLEMS_MAX {
+            let problem = Problem::new(self.path, self.text, span.clone(), message);
+            self.warnings.push(problem.with_help(help));
+        }
     }
 
     /// Notes every key of `section` that is not in `known`.

@@ -257,6 +257,15 @@ fn text_that_is_no_toml_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_large_wrong_file_is_refused_at_once() {
+    let text: String = (0..60_000).map(|n| format!("wrong{n} = 1\n")).collect();
+    let start = std::time::Instant::now();
+    let problems = parse_plan(&text).expect_err("bad");
+    assert_eq!(problems.len(), crate::limits::PROBLEMS_MAX);
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn what_is_unwise_is_a_warning() {
     let text = "[serve]\nlisten = \"0.0.0.0:80\"\n[upstream.a]\nurl = \"https://h\"\n\
                 headers = { Authorization = \"Bearer s3cret\", X = \"y\" }\n";

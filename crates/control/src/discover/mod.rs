@@ -18,7 +18,7 @@ pub use places::Scope;
 
 use crate::config::{Clients, DiscoverPlan, distinct_name, fit_name};
 use crate::consent::{Answer, Consent, ConsentRequest, ConsentStore, ContentHash};
-use crate::limits::{CLIENT_FILE_BYTES_MAX, UPSTREAMS_MAX};
+use crate::limits::{CLAUDE_STATE_BYTES_MAX, CLIENT_FILE_BYTES_MAX, UPSTREAMS_MAX};
 use crate::plan::{Instances, Limits, Origin, UpstreamPlan};
 use crate::show::{describe, printable};
 use crate::surroundings::{ReadError, Surroundings, read_bounded};
@@ -140,7 +140,11 @@ pub fn discover(
     let mut deciding =
         Deciding { options, discovery: Discovery::default(), used: Vec::new(), owners: Vec::new() };
     for place in places::places(around) {
-        let text = read_bounded(&place.path, CLIENT_FILE_BYTES_MAX);
+        let bytes_max = match place.shape {
+            Shape::ClaudeState => CLAUDE_STATE_BYTES_MAX,
+            _ => CLIENT_FILE_BYTES_MAX,
+        };
+        let text = read_bounded(&place.path, bytes_max);
         let state = match text {
             Err(ReadError::Absent) => FileState::Absent,
             Err(error) => FileState::Unreadable(error.to_string()),

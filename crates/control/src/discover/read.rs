@@ -137,16 +137,19 @@ fn disable(entries: &mut [Entry], off: impl Fn(&str) -> bool) {
 }
 
 fn servers(context: &Context<'_>, servers: Option<&Node>, entries: &mut Vec<Entry>) {
+    // Counted on from entry to entry: from the start each time would be quadratic.
+    let (mut line, mut counted) = (1, 0);
     for (key, node) in servers.and_then(Node::table).unwrap_or_default() {
         if entries.len() >= crate::limits::UPSTREAMS_MAX {
             return;
         }
-        entries.push(Entry {
-            declared_as: key.name.clone(),
-            line: context.text[..key.span.start].matches('\n').count() + 1,
-            local: false,
-            content: context.entry(key, node),
-        });
+        if key.span.start < counted {
+            (line, counted) = (1, 0);
+        }
+        line += context.text[counted..key.span.start].matches('\n').count();
+        counted = key.span.start;
+        let declared_as = key.name.clone();
+        entries.push(Entry { declared_as, line, local: false, content: context.entry(key, node) });
     }
 }
 

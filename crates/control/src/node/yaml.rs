@@ -3,6 +3,8 @@
 //! The first document counts. Anchors are not followed (an alias reads as nothing), so a short text
 //! cannot unfold into a long one; merge keys have no meaning.
 
+use std::cell::Cell;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{Key, Node, SyntaxError, Value};
@@ -113,6 +115,8 @@ fn plain_scalar(text: &str) -> Option<Value> {
 struct Places<'t> {
     text: &'t str,
     lines: Vec<usize>,
+    /// Line, column and byte of the last place asked for: the next one is mostly near behind it.
+    last: Cell<(usize, usize, usize)>,
 }
 
 impl<'t> Places<'t> {
@@ -125,14 +129,20 @@ impl<'t> Places<'t> {
                 lines.push(at + 1);
             }
         }
-        Self { text, lines }
+        Self { text, lines, last: Cell::new((0, 0, 0)) }
     }
 
     fn at(&self, marker: saphyr_parser::Marker) -> usize {
-        let line = marker.line().saturating_sub(1);
+        let (line, column) = (marker.line().saturating_sub(1), marker.col());
         let Some(start) = self.lines.get(line).copied() else { return self.text.len() };
-        let rest = &self.text[start..];
-        start + rest.char_indices().nth(marker.col()).map_or(rest.len(), |(at, _)| at)
+        let (last_line, last_column, last_byte) = self.last.get();
+        let onward = last_line == line && last_column <= column;
+        let (from, skip) = if onward { (last_byte, column - last_column) } else { (start, column) };
+        let rest = &self.text[from.max(start)..];
+        let Some((at, _)) = rest.char_indices().nth(skip) else { return self.text.len() };
+        let at = from.max(start) + at;
+        self.last.set((line, column, at));
+        at
     }
 
     fn range(&self, span: Span) -> std::ops::Range<usize> {
