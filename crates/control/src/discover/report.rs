@@ -63,16 +63,16 @@ impl Discovery {
     /// For eyes: one line an entry, then files that could not be read, then what to do.
     pub fn render(&self, home: Option<&Path>) -> String {
         let mut rows = Vec::new();
-        let head = ["NAME", "USED", "FROM", "WHAT"];
+        let head = ["NAME", "USED", "FROM", "WHAT, OR WHY NOT"];
         rows.push(head.map(str::to_owned).to_vec());
         for finding in &self.findings {
-            let (name, used) = match &finding.verdict {
-                Verdict::Used { name } => (name.clone(), "yes".to_owned()),
-                Verdict::Skipped(reason) => (finding.declared_as.clone(), format!("no: {reason}")),
-            };
             let place = short(&finding.path, home);
             let from = format!("{} ({place}:{})", finding.client, finding.line);
-            rows.push(vec![printable(&name), printable(&used), from, finding.what.clone()]);
+            let (name, used, what) = match &finding.verdict {
+                Verdict::Used { name } => (name, "yes", finding.what.clone()),
+                Verdict::Skipped(reason) => (&finding.declared_as, "no", reason.to_string()),
+            };
+            rows.push(vec![printable(name), used.to_owned(), from, printable(&what)]);
         }
         let mut text = String::new();
         if self.findings.is_empty() {

@@ -113,7 +113,7 @@ impl Report {
         }
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let (warn, fail) = (count(Status::Warn), count(Status::Fail));
-        format!("{}\n{warn} warnings, {fail} failures\n", table(&rows))
+        format!("{}\nwarnings: {warn}, failures: {fail}\n", table(&rows))
     }
 
     /// For programs.
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(
             report.render(),
             "ok    system  Linux 6.1\nfail  port    127.0.0.1:1 is taken\n              \
-             -> choose another\n\n0 warnings, 1 failures\n"
+             -> choose another\n\nwarnings: 0, failures: 1\n"
         );
         let json = report.to_json();
         assert_eq!(json["status"], "fail");
