@@ -6,7 +6,8 @@
 //! Invariants: an app is only ever called on its own core; a stream never changes core once it
 //! was handed to an app; nothing an app closes is destroyed before the turn ends.
 //!
-//! Reading order: [`event`], [`io`], `turn`, `driver`.
+//! Reading order: [`event`], [`io`], `turn`, `stream` with `send`, `close`, `dial`, `tls` and `accept`,
+//! then `lanes`, `cluster`, `timer`, `watchdog`, and [`driver`].
 
 pub mod driver;
 pub mod event;
@@ -15,12 +16,14 @@ pub mod limits;
 pub mod stats;
 
 mod accept;
+mod close;
 mod cluster;
 mod dial;
 mod errands;
 mod lanes;
 mod load;
 mod post;
+mod send;
 mod stream;
 mod timer;
 mod tls;

@@ -364,12 +364,9 @@ impl Driver for Portable {
     }
 
     fn finish(&mut self, stream: Key) {
-        let registry = match self.poll.registry().try_clone() {
-            Ok(registry) => registry,
-            Err(error) => return tracing::warn!(%error, "a stream could not be finished"),
-        };
-        if let Some((_, stream)) = self.stream(stream) {
-            stream.wire.finish(&registry);
+        let source = self.streams.get(stream).and_then(|source| self.sources.get_mut(source));
+        if let Some(Source::Stream(stream)) = source {
+            stream.wire.finish(self.poll.registry());
         }
     }
 
