@@ -32,7 +32,7 @@ pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCo
     let cores = core_count(&plan);
     choose_port(&mut plan, cores)?;
     let sources = plan.sources.clone();
-    let keeper = std::env::current_exe().ok();
+    let keeper = keeper();
     let ids: Vec<CoreId> = (0..cores).map(|core| CoreId(core as u8)).collect();
     let mut setups = Setups::default();
     let setup = Arc::new(setups.make(plan.clone(), around, ids.clone(), keeper.clone()));
@@ -82,6 +82,15 @@ pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCo
     ended.map_err(|error| error.to_string())?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// This program, to be run again as the keeper of each child. Linux names the running file itself,
+/// so a replaced binary does no harm.
+pub(super) fn keeper() -> Option<std::path::PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Some("/proc/self/exe".into()),
+        false => std::env::current_exe().ok(),
+    }
 }
 
 /// Puts the question of consent where somebody can answer it.

@@ -126,6 +126,7 @@ impl Core {
         let health = match &spec.launch {
             Ok(Launch::Builtin(_)) => Health::Up(Arc::new(Up {
                 revision: Revision::LATEST,
+                legacy: true,
                 direct: false,
                 session_id: None,
             })),
@@ -399,8 +400,9 @@ impl Core {
         let hosted = self.hosted.get_mut(key)?;
         let direct = hosted.instance.transport() == Transport::Http;
         let revision = hosted.instance.revision();
+        let legacy = hosted.instance.identity().legacy;
         let session_id = hosted.http().and_then(|wire| wire.session_id.clone());
-        Some(Arc::new(Up { revision, direct, session_id }))
+        Some(Arc::new(Up { revision, legacy, direct, session_id }))
     }
 
     fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::headers::{self, RequestHeaders};
 use kern_mcp::http::{Method as Verb, Request, encode};
-use kern_mcp::{Envelope, scan, sse};
+use kern_mcp::{Envelope, Method, scan, sse};
 use kern_session::Token;
 use kern_terms::{Era, Key, Revision};
 
@@ -205,6 +205,10 @@ impl Core {
             revision: Revision::V2026_07_28,
             session: None,
         };
+        let checked = checked.and_then(|()| match inbound.envelope.method {
+            Method::ToolsCall => self.check_params(&inbound, |name| request.headers.get(name)),
+            _ => Ok(()),
+        });
         match checked {
             Ok(()) => pipeline::request(self, io, &inbound),
             Err(fault) => self.refuse_with(io, &inbound, fault),
@@ -223,7 +227,7 @@ impl Core {
         let key = reply.edge;
         if let Some(text) = request.headers.mcp_protocol_version
             && Revision::parse(text).is_none()
-            && envelope.method != kern_mcp::Method::Initialize
+            && envelope.method != Method::Initialize
         {
             let id = envelope.id.map(|span| span.of(message));
             let known: Vec<_> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
@@ -240,7 +244,7 @@ impl Core {
                 encode::json_response(out, 400, &[], keep_alive, &[&body]);
             });
         }
-        if envelope.method == kern_mcp::Method::Initialize {
+        if envelope.method == Method::Initialize {
             let revision = Revision::LEGACY_LATEST;
             let inbound = Inbound { reply, endpoint, message, envelope, revision, session: None };
             return pipeline::request(self, io, &inbound);

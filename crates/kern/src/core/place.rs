@@ -3,8 +3,9 @@
 //!
 //! The rule of `instances = "auto"`: an old server's own requests don't say which call caused them,
 //! and what it offers may depend on its client's capabilities. So a client that declared any such
-//! capability gets a process of its own for its session; others share. Servers of the new era ask
-//! within the answer, so everybody shares them. Over HTTP a session of one's own costs nothing.
+//! capability gets a process of its own for its session; others share. A server that speaks only
+//! the new era asks within the answer, so everybody shares it. Over HTTP a session of one's own
+//! costs nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kern_control::{Instances, Launch};
 use kern_mcp::errors::Cause;
+use kern_mcp::headers::ParamHeaders;
 use kern_mcp::{Method, json};
 use kern_route::View;
-use kern_terms::{Era, Instant, Key};
+use kern_terms::{Instant, Key};
 use kern_upstream::http::HttpLink;
 
 use super::words::{Health, Spec, UpstreamId};
@@ -68,7 +70,7 @@ impl Core {
             Instances::PerSession => true,
             Instances::Auto if !http && !converses => false,
             Instances::Auto => match &upstream.health {
-                Health::Up(up) => up.revision.era() == Era::Legacy,
+                Health::Up(up) => up.legacy,
                 Health::Starting => return Place::Unknown,
                 Health::Down(_) => false,
             },
@@ -80,6 +82,32 @@ impl Core {
                 None => Place::Shared,
             },
         }
+    }
+
+    /// Arguments that the tool's schema wants mirrored in headers must be there and be the same
+    /// (2026-07-28 basic/transports/streamable-http, `x-mcp-header`).
+    pub(super) fn check_params<'h>(
+        &self,
+        inbound: &Inbound<'_>,
+        lookup: impl Fn(&str) -> Option<&'h [u8]>,
+    ) -> Result<(), Fault> {
+        let view = match &inbound.endpoint {
+            None => Some(self.catalog.all()),
+            Some(name) => self.catalog.one(name),
+        };
+        let name = inbound.text(inbound.envelope.name).unwrap_or_default();
+        let Some(target) = view.and_then(|view| view.tool(&name)) else { return Ok(()) };
+        let raw: &[u8] = &target.item.raw;
+        if memchr::memmem::find(raw, b"x-mcp-header").is_none() {
+            return Ok(());
+        }
+        let Some(schema) = json::get(raw, kern_mcp::Span::all(raw), "inputSchema") else {
+            return Ok(());
+        };
+        let Ok(mirrored) = ParamHeaders::from_schema(raw, schema) else { return Ok(()) };
+        mirrored
+            .check(inbound.message, inbound.envelope.arguments, lookup)
+            .map_err(|fault| Fault::new(Cause::HeaderMismatch, fault.to_string()))
     }
 
     /// The room `route`: which upstream a request is for, and the name it has there.

@@ -132,6 +132,8 @@ pub enum Health {
 pub struct Up {
     /// The agreed revision.
     pub revision: Revision,
+    /// It can be spoken to in the old era.
+    pub legacy: bool,
     /// Calls may go from any core, over its own connections.
     pub direct: bool,
     /// The `Mcp-Session-Id` to send.

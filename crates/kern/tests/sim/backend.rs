@@ -46,6 +46,8 @@ struct Running {
 #[derive(Debug, Default)]
 pub struct Conversation {
     initialized: bool,
+    /// The client said in its `initialize` that it can be asked.
+    elicits: bool,
     seen: BTreeSet<String>,
     pub subscribed: BTreeSet<String>,
     /// Open `subscriptions/listen` by id, with the URIs each wants.
@@ -160,7 +162,16 @@ impl Backend {
         let before_start = !self.conversations[&place].initialized && !modern;
         let early = before_start && !matches!(method, "initialize" | "ping" | "server/discover");
         if early {
-            self.police(&format!("{method} before the handshake"));
+            // Many servers refuse it. Where nothing fails, it means that a request was sent before
+            // `initialized` was known to have arrived.
+            if self.ledger.borrow().strict {
+                self.police(&format!("{method} overtook notifications/initialized"));
+            }
+            return self.reply(place, id, words::error(id, -32600, "not initialized"));
+        }
+        if method == "initialize" {
+            let elicits = params["capabilities"]["elicitation"].is_object();
+            self.conversations.entry(place).or_default().elicits = elicits;
         }
         match (method, modern) {
             ("tools/call", _) => self.start_call(context, place, id, &params),
@@ -217,7 +228,13 @@ impl Backend {
             logs: !self.is_modern() || meta.get(meta_key("logLevel")).is_some(),
             heard: None,
         };
-        if tool == "ask" && self.is_modern() {
+        let elicits = match self.is_modern() {
+            true => meta[meta_key("clientCapabilities")]["elicitation"].is_object(),
+            false => self.conversations[&place].elicits,
+        };
+        if !elicits {
+            running.heard = Some(UNABLE.to_owned());
+        } else if tool == "input" {
             let Some(text) = params["inputResponses"]["q"]["content"]["answer"].as_str() else {
                 return self.reply(place, id, self.input_required(id, &running));
             };
@@ -299,7 +316,7 @@ impl Backend {
         match running.tool.as_str() {
             "error" => return words::error(&running.id, -32603, &text),
             "big" => text.push_str(&"x".repeat(30 << 10)),
-            "ask" => {
+            "ask" | "input" => {
                 text.push('|');
                 text.push_str(running.heard.as_deref().unwrap_or_default());
             }
@@ -331,7 +348,8 @@ impl Backend {
         };
         if let Some(running) = self.running.get_mut(&token) {
             let answer = &message["result"]["content"]["answer"];
-            running.heard = Some(answer.as_str().unwrap_or("nothing").to_owned());
+            let heard = answer.as_str().map_or_else(|| message.to_string(), str::to_owned);
+            running.heard = Some(heard);
             context.after(Duration::from_micros(10), token);
         }
         Vec::new()
@@ -370,6 +388,9 @@ impl Backend {
         out
     }
 }
+
+/// What a server says instead of asking a client that cannot be asked.
+pub const UNABLE: &str = "unable";
 
 /// What a server asks its user.
 fn question(payload: &str) -> Value {

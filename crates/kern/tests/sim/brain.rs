@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kern_reactor::driver::sim::{Context, Rng};
 use serde_json::{Value, json};
 
+use crate::backend::UNABLE;
 use crate::ledger::{self, Answer, Expect};
 use crate::words::{self, MODERN, meta_key, notification};
 
@@ -38,8 +39,6 @@ pub struct Brain {
     pub revision: &'static str,
     /// How many more requests it will make of its own will.
     pub budget: usize,
-    /// Whether it calls tools that ask back.
-    pub asks: bool,
     /// Servers whose tools must be in a complete list.
     pub servers: BTreeSet<String>,
     ledger: ledger::Shared,
@@ -64,7 +63,6 @@ impl Brain {
             name: name.to_owned(),
             revision,
             budget,
-            asks: revision >= "2025-06-18",
             servers: BTreeSet::new(),
             ledger: ledger.clone(),
             next_id: 0,
@@ -85,6 +83,15 @@ impl Brain {
 
     pub fn violation(&self, text: &str) {
         self.ledger.borrow_mut().violation(format!("{}: {text}", self.name));
+    }
+
+    /// Shows what is said, where `KERN_SIM_TALK` names this client.
+    fn show(&self, context: &Context<'_>, what: &str, message: &Value) {
+        if std::env::var("KERN_SIM_TALK").is_ok_and(|name| name == self.name) {
+            let ms = context.now().as_nanos() as f64 / 1e6;
+            let text: String = message.to_string().chars().take(300).collect();
+            println!("{ms:>14.6} {} {what} {text}", self.name);
+        }
     }
 
     fn new_id(&mut self, rng: &mut Rng) -> Value {
@@ -124,6 +131,7 @@ impl Brain {
             progress = Some((token, 0));
         }
         let message = words::request(&id, method, params.clone());
+        self.show(context, "asks", &message);
         let now_ms = context.now().as_nanos() / 1_000_000;
         let key = words::id_text(&id);
         let shown = what.split(['_', '.', '/', ' ']).next_back().unwrap_or_default();
@@ -135,8 +143,10 @@ impl Brain {
 
     /// The message that opens an old conversation.
     pub fn initialize(&mut self, context: &mut Context<'_>) -> Value {
+        let able = self.revision >= "2025-06-18";
+        let capabilities = if able { json!({"elicitation": {}}) } else { json!({}) };
         let params = json!({
-            "protocolVersion": self.revision, "capabilities": {"elicitation": {}},
+            "protocolVersion": self.revision, "capabilities": capabilities,
             "clientInfo": {"name": self.name, "version": "1"},
         });
         self.ask(context, "initialize", params, Expect::Result)
@@ -188,13 +198,17 @@ impl Brain {
     }
 
     fn call(&mut self, context: &mut Context<'_>) -> Option<Value> {
-        let tool = self.pick(context, "tools").filter(|tool| self.asks || tool.thing != "ask")?;
+        let tool = self.pick(context, "tools")?;
         let payload = self.payload();
         let text = words::text_of(&tool.server, &tool.thing, &payload);
         let expect = match tool.thing.as_str() {
             "fail" => Expect::ToolError(text),
             "error" => Expect::Error(text),
-            "ask" => Expect::Text(format!("{text}|{payload}!")),
+            "input" if self.is_modern() => Expect::Text(format!("{text}|{payload}!")),
+            // Whether a server may ask a client of another era, or of many, is the gateway's to say.
+            "ask" | "input" => {
+                Expect::Either(format!("{text}|{payload}!"), format!("{text}|{UNABLE}"))
+            }
             "big" => Expect::Text(format!("{text}{}", "x".repeat(30 << 10))),
             _ => Expect::Text(text),
         };
@@ -248,6 +262,7 @@ impl Brain {
             |(key, open): (&String, &Open)| (open.method != "initialize").then(|| key.clone());
         let keys: Vec<String> = self.open.iter().filter_map(calls).collect();
         let key = context.rng(|rng| rng.pick(&keys).cloned())?;
+        self.show(context, "withdraws", &json!(key));
         Some((key.clone(), self.withdraw(&key)))
     }
 
@@ -309,6 +324,7 @@ impl Brain {
     /// A message came. What comes back is to be sent: an answer to a question, or a request again,
     /// with the input it lacked.
     pub fn heard(&mut self, context: &mut Context<'_>, message: &Value) -> Option<Value> {
+        self.show(context, "hears", message);
         let method = message.get("method").and_then(Value::as_str);
         match (method, message.get("id")) {
             (Some(method), Some(id)) => Some(self.asked(method, id, message)),
@@ -437,7 +453,7 @@ impl Brain {
             ledger.cancelled(&self.name, key);
             ledger.answered(&self.name, key, Err("input required".into()));
         }
-        if !self.is_modern() || !open.what.contains("ask") {
+        if !self.is_modern() || !open.what.contains("input") {
             self.violation(&format!("{} wants input: {result}", open.what));
         }
         let mut params = open.params;

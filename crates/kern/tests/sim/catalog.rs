@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::backend::{Backend, Place};
 use crate::words::{self, MODERN, meta_key, text_of};
 
-pub const TOOLS: [&str; 7] = ["echo", "slow", "fail", "error", "ask", "big", "touch"];
+/// `ask` asks its caller as the old era does, `input` as the new one.
+pub const TOOLS: [&str; 8] =
+    ["echo", "slow", "fail", "error", "ask", "input", "big", "touch"];
 const RESOURCES: usize = 5;
 
 impl Backend {
@@ -79,7 +81,11 @@ impl Backend {
             })
         };
         // Elicitation came with 2025-06-18.
-        let able = |tool: &&&str| **tool != "ask" || self.revision >= "2025-06-18";
+        let able = |tool: &&&str| match **tool {
+            "ask" => !self.is_modern() && self.revision >= "2025-06-18",
+            "input" => self.is_modern(),
+            _ => true,
+        };
         TOOLS.iter().filter(able).map(tool).collect()
     }
 

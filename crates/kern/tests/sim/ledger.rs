@@ -29,6 +29,8 @@ pub struct Tally {
 pub enum Expect {
     /// A result that holds this text in its first content, message or contents.
     Text(String),
+    /// One of two texts.
+    Either(String, String),
     /// A tool result that is an error and holds this text.
     ToolError(String),
     /// An error whose message holds this text.
@@ -167,6 +169,9 @@ impl Expect {
     fn fits(&self, answer: &Result<Answer, String>) -> bool {
         match (self, answer) {
             (Expect::Text(text), Ok(answer)) => !answer.is_error && answer.text == *text,
+            (Expect::Either(one, other), Ok(answer)) => {
+                !answer.is_error && (answer.text == *one || answer.text == *other)
+            }
             (Expect::ToolError(text), Ok(answer)) => answer.is_error && answer.text == *text,
             (Expect::Error(text), Err(message)) => message.contains(text),
             (Expect::Result, Ok(_)) => true,

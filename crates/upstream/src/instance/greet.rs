@@ -130,16 +130,16 @@ impl Instance {
     fn read_discover(&mut self, result: &[u8]) -> Result<Revision, String> {
         let versions = json::field(result, "supportedVersions")
             .ok_or("its server/discover result has no supportedVersions")?;
-        let ours = json::items(versions)
-            .filter_map(json::text)
-            .any(|version| version == Revision::LATEST.as_str());
-        if !ours {
+        let spoken: Vec<Revision> =
+            json::items(versions).filter_map(|raw| Revision::parse(&json::text(raw)?)).collect();
+        if !spoken.contains(&Revision::LATEST) {
             let listed = String::from_utf8_lossy(&versions[..versions.len().min(200)]);
             return Err(format!("it speaks only {listed}, not {}", Revision::LATEST));
         }
         let meta = json::field(result, "_meta").unwrap_or(b"{}");
         let info = json::field(meta, "io.modelcontextprotocol/serverInfo");
         self.identity = identity(result, info);
+        self.identity.legacy = spoken.iter().any(|revision| revision.era() == Era::Legacy);
         Ok(Revision::V2026_07_28)
     }
 
@@ -151,6 +151,7 @@ impl Instance {
             .ok_or_else(|| format!("it answered initialize with version {version}"))?;
         let info = json::field(result, "serverInfo");
         self.identity = identity(result, info);
+        self.identity.legacy = true;
         Ok(revision)
     }
 
@@ -238,6 +239,7 @@ fn identity(result: &[u8], info: Option<&[u8]>) -> Identity {
         capabilities: copy("capabilities").unwrap_or(Bytes::from_static(b"{}")),
         info: info.map(Bytes::copy_from_slice).unwrap_or(Bytes::from_static(b"{}")),
         instructions: copy("instructions"),
+        legacy: false,
     }
 }
 

@@ -129,6 +129,8 @@ pub struct Identity {
     pub info: Bytes,
     /// `instructions`, a JSON string.
     pub instructions: Option<Bytes>,
+    /// It can be spoken to in the old era.
+    pub legacy: bool,
 }
 
 /// One MCP server, or one session with it.
