@@ -5,7 +5,7 @@
 //! same bytes. Header lines are kept as positions, so nothing borrows from the receive buffer
 //! between two calls, and the table's memory is reused from request to request.
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::limits::{HEADERS_MAX, HttpLimits};
 
@@ -45,8 +45,9 @@ impl HeadScan {
     ) -> Result<Option<usize>, HeadFault> {
         // Sizes are checked before line ends, so that the verdict does not depend on how much of
         // the input is here already.
-        while let Some(offset) = memchr(b'\n', &input[self.at..]) {
-            let end = self.at + offset + 1;
+        let from = self.at;
+        for offset in memchr_iter(b'\n', &input[from..]) {
+            let end = from + offset + 1;
             if self.lines == 0 && end > start_line_bytes_max {
                 return Err(HeadFault::StartLineTooLong);
             }
@@ -92,8 +93,12 @@ impl Span {
     }
 
     fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.value_range()]
+    }
+
+    fn value_range(&self) -> std::ops::Range<usize> {
         let start = usize::from(self.value_start);
-        &head[start..start + usize::from(self.value_len)]
+        start..start + usize::from(self.value_len)
     }
 }
 
@@ -118,34 +123,42 @@ pub(super) enum Known {
 
 const KNOWN_COUNT: usize = Known::Connection as usize + 1;
 const ABSENT: u8 = u8::MAX;
-const _: () = assert!(HEADERS_MAX < ABSENT as usize);
+const _: () = assert!(HEADERS_MAX <= ABSENT as usize, "no header has the index of an absent one");
 
 impl Known {
     fn of(name: &[u8]) -> Option<Self> {
-        let (candidate, known): (&[u8], Self) = match name.len() {
-            4 => (b"host", Self::Host),
-            6 if name[0] | 0x20 == b'a' => (b"accept", Self::Accept),
-            6 if name[0] | 0x20 == b'o' => (b"origin", Self::Origin),
-            6 => (b"expect", Self::Expect),
-            8 => (b"mcp-name", Self::McpName),
-            10 if name[0] | 0x20 == b'm' => (b"mcp-method", Self::McpMethod),
-            10 => (b"connection", Self::Connection),
-            12 => (b"content-type", Self::ContentType),
-            13 if name[0] | 0x20 == b'a' => (b"authorization", Self::Authorization),
-            13 => (b"last-event-id", Self::LastEventId),
-            14 if name[0] | 0x20 == b'c' => (b"content-length", Self::ContentLength),
-            14 => (b"mcp-session-id", Self::McpSessionId),
-            17 => (b"transfer-encoding", Self::TransferEncoding),
-            20 => (b"mcp-protocol-version", Self::McpProtocolVersion),
+        let (same, known) = match name.len() {
+            4 => (is(name, b"host"), Self::Host),
+            6 if name[0] | 0x20 == b'a' => (is(name, b"accept"), Self::Accept),
+            6 if name[0] | 0x20 == b'o' => (is(name, b"origin"), Self::Origin),
+            6 => (is(name, b"expect"), Self::Expect),
+            8 => (is(name, b"mcp-name"), Self::McpName),
+            10 if name[0] | 0x20 == b'm' => (is(name, b"mcp-method"), Self::McpMethod),
+            10 => (is(name, b"connection"), Self::Connection),
+            12 => (is(name, b"content-type"), Self::ContentType),
+            13 if name[0] | 0x20 == b'a' => (is(name, b"authorization"), Self::Authorization),
+            13 => (is(name, b"last-event-id"), Self::LastEventId),
+            14 if name[0] | 0x20 == b'c' => (is(name, b"content-length"), Self::ContentLength),
+            14 => (is(name, b"mcp-session-id"), Self::McpSessionId),
+            17 => (is(name, b"transfer-encoding"), Self::TransferEncoding),
+            20 => (is(name, b"mcp-protocol-version"), Self::McpProtocolVersion),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(candidate).then_some(known)
+        same.then_some(known)
     }
 
     /// Accept and Connection are lists and may span several lines (RFC 9110 section 5.3).
     fn is_singleton(self) -> bool {
         !matches!(self, Self::Accept | Self::Connection)
     }
+}
+
+/// Whether `name`, a token, is `lower` but for case. Among the bytes of a token, only the letters
+/// change by the bit that is set here; the fixed length lets the compiler compare in blocks.
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    name.first_chunk::<N>().is_some_and(|name| {
+        name.iter().zip(lower).fold(0, |differ, (have, want)| differ | ((have | 0x20) ^ want)) == 0
+    })
 }
 
 /// All header lines of one head.
@@ -166,6 +179,7 @@ impl HeaderTable {
         self.spans.clear();
         self.known = [ABSENT; KNOWN_COUNT];
         self.repeated = [false; KNOWN_COUNT];
+        self.spans.reserve(headers.len());
         for header in headers {
             if let Some(known) = Known::of(header.name.as_bytes()) {
                 if self.known[known as usize] == ABSENT {
@@ -211,15 +225,25 @@ impl HeaderTable {
     /// Whether each value handed out as `&str` is plain ASCII.
     pub(super) fn known_are_ascii(&self, head: &[u8]) -> bool {
         const BYTES_ALLOWED: [Known; 2] = [Known::McpMethod, Known::McpName];
-        self.known.iter().enumerate().all(|(known, index)| {
-            *index == ABSENT
-                || BYTES_ALLOWED.iter().any(|allowed| *allowed as usize == known)
-                || self.spans[usize::from(*index)].value(head).is_ascii()
-        })
+        head.is_ascii()
+            || self.known.iter().enumerate().all(|(known, index)| {
+                *index == ABSENT
+                    || BYTES_ALLOWED.iter().any(|allowed| *allowed as usize == known)
+                    || self.spans[usize::from(*index)].value(head).is_ascii()
+            })
     }
 
     pub(super) fn view<'a>(&'a self, head: &'a [u8]) -> Headers<'a> {
-        let text = |known| self.known(head, known).and_then(|v| std::str::from_utf8(v).ok());
+        // One check for all values; a head with other bytes in it is rare.
+        let whole = std::str::from_utf8(head).ok();
+        let text = |known| {
+            let index = self.known[known as usize];
+            let span = self.spans.get(usize::from(index))?;
+            match whole {
+                Some(head) => head.get(span.value_range()),
+                None => std::str::from_utf8(span.value(head)).ok(),
+            }
+        };
         Headers {
             host: text(Known::Host),
             origin: text(Known::Origin),
@@ -368,7 +392,24 @@ pub(super) fn limited<'s, 'a>(
 
 /// `tchar` of RFC 9110 section 5.6.2.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TABLE: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
+    TABLE[usize::from(byte)]
+}
+
+/// Letters, digits and `others`.
+pub(super) const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 /// What a field value may hold: visible characters, space, tab, bytes above ASCII

@@ -286,11 +286,12 @@ impl RequestDecoder {
         if !self.headers.known_are_ascii(head) {
             return bad("header value outside ASCII");
         }
-        let host = self.headers.known(head, Known::Host).map(String::from_utf8_lossy);
+        let host = self.headers.known(head, Known::Host);
+        let host = host.map(|value| std::str::from_utf8(value).unwrap_or(""));
         match (host, authority) {
             (None, _) if http10 => Ok(()),
             (None, _) => bad("missing Host"),
-            (Some(host), _) if !is_host(&host) => bad("malformed Host"),
+            (Some(host), _) if !is_host(host) => bad("malformed Host"),
             (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
                 bad("Host differs from the request target")
             }

@@ -5,6 +5,7 @@
 //! twice (absolute target and Host header), both agree.
 
 use super::error::HttpError;
+use super::head::table;
 
 /// The methods this gateway tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,18 +76,22 @@ fn strip_scheme<'a>(raw: &'a str, scheme: &str) -> Option<&'a str> {
 
 /// Whether `value` can be `uri-host [":" port]` (RFC 9110 section 7.2): no userinfo, no path.
 pub(super) fn is_host(value: &str) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(byte);
-    let after_brackets = value.rsplit(']').next().unwrap_or("");
-    let (name, port) = match after_brackets.rsplit_once(':') {
-        Some((_, port)) => (&value[..value.len() - port.len() - 1], port),
-        None => (value, ""),
+    const NAME: [bool; 256] = table(b"-._~!$&'()*+;=%");
+    const ADDRESS: [bool; 256] = table(b":.");
+    let bytes = value.as_bytes();
+    let (allowed, start) = if bytes.first() == Some(&b'[') { (&ADDRESS, 1) } else { (&NAME, 0) };
+    let length = bytes[start..].iter().take_while(|byte| allowed[usize::from(**byte)]).count();
+    let rest = match (start, &bytes[start + length..]) {
+        (1, [b']', rest @ ..]) => rest,
+        (0, rest) => rest,
+        _ => return false,
     };
-    let bracketed = name.starts_with('[') && name.ends_with(']');
-    let name_is_plain = !name.contains(['[', ']', ':']);
-    !name.is_empty()
-        && value.as_bytes().iter().all(allowed)
-        && port.bytes().all(|byte| byte.is_ascii_digit())
-        && (bracketed || name_is_plain)
+    let port_is_good = match rest {
+        [] => true,
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    length > 0 && port_is_good
 }
 
 /// Tells an HTTP version we do not speak (505) from a request line that has none (400).
@@ -112,9 +117,10 @@ mod tests {
         for good in ["a", "a.example", "a:1", "127.0.0.1:8080", "[::1]", "[::1]:80", "a:", "%41"] {
             assert!(is_host(good), "{good}");
         }
-        for bad in
-            ["", ":80", "a b", "u@a", "a/b", "a,b", "a:b", "a:1:2", "::1", "[::1", "[]x", "x[]"]
-        {
+        for bad in [
+            "", ":80", "a b", "u@a", "a/b", "[]", "[::1]x", "[g h]", "[::1]:x", "a,b", "a:b",
+            "a:1:2", "::1", "[::1", "[]x", "x[]",
+        ] {
             assert!(!is_host(bad), "{bad}");
         }
     }
