@@ -134,7 +134,8 @@ pub enum Peer {
 #[expect(missing_docs, reason = "a variant's text covers its fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// TCP, on every core (`SO_REUSEPORT`) where `shared`.
+    /// TCP, on every core (`SO_REUSEPORT`) where `shared`: then each core listens, and connections
+    /// are handed from one that has many to one that has few.
     Tcp { address: SocketAddr, shared: bool },
     /// A Unix socket, made with mode 0600; a stale file is replaced, a live one is an error.
     Unix(PathBuf),

@@ -193,6 +193,7 @@ fn a_flood_of_posts_arrives_whole_and_in_order_though_the_inbox_is_small() {
 /// Accepts and tells, when asked, how many connections it has.
 struct Counting {
     address: SocketAddr,
+    listens: bool,
     tell: Sender<(CoreId, usize)>,
 }
 
@@ -200,7 +201,9 @@ impl App for Counting {
     type Post = ();
 
     fn start(&mut self, io: &mut Io<()>) {
-        io.listen(&Listen::Tcp { address: self.address, shared: true }).unwrap();
+        if self.listens {
+            io.listen(&Listen::Tcp { address: self.address, shared: true }).unwrap();
+        }
     }
 
     fn event(&mut self, io: &mut Io<()>, event: Event<()>) {
@@ -214,36 +217,48 @@ impl App for Counting {
     }
 }
 
+/// Opens many connections to cores of which those that `listens` names listen; how many each has.
+fn spread(driver: Choice, connections: usize, listens: fn(CoreId) -> bool) -> [usize; 3] {
+    let address = free_address();
+    let (tell, told) = channel();
+    let options = Options { cores: 3, driver, pin: true, ..Options::default() };
+    let make = move |core| Counting { address, listens: listens(core), tell: tell.clone() };
+    let cluster = Cluster::start(options, make).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let mut client = loop {
+            // The first may come before the cores listen.
+            match TcpStream::connect(address) {
+                Ok(client) => break client,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        clients.push(client);
+    }
+    cluster.handle().post_all(|| ());
+    let mut counts = [0; 3];
+    for _ in 0..3 {
+        let (core, count) = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        counts[usize::from(core.0)] = count;
+    }
+    cluster.handle().stop();
+    cluster.join().unwrap();
+    counts
+}
+
 #[test]
 fn connections_are_spread_evenly_over_cores_whatever_the_kernel_does() {
-    const CONNECTIONS: usize = 300;
-    const CORES: usize = 3;
     for driver in [Choice::Portable, Choice::Auto] {
-        let address = free_address();
-        let (tell, told) = channel();
-        let options = Options { cores: CORES, driver, pin: true, ..Options::default() };
-        let make = move |_| Counting { address, tell: tell.clone() };
-        let cluster = Cluster::start(options, make).unwrap();
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let mut client = loop {
-                // The first may come before the cores listen.
-                match TcpStream::connect(address) {
-                    Ok(client) => break client,
-                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
-                }
-            };
-            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            client.read_exact(&mut [0]).unwrap();
-            clients.push(client);
-        }
-        cluster.handle().post_all(|| ());
-        let counts: Vec<_> =
-            (0..CORES).map(|_| told.recv_timeout(Duration::from_secs(10)).unwrap().1).collect();
-        assert_eq!(counts.iter().sum::<usize>(), CONNECTIONS, "{counts:?}");
+        let counts = spread(driver, 300, |_| true);
+        assert_eq!(counts.iter().sum::<usize>(), 300, "{counts:?}");
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
         assert!(*most <= least + least / 4 + 8, "{driver:?}: {counts:?}");
-        cluster.handle().stop();
-        cluster.join().unwrap();
     }
+}
+
+#[test]
+fn no_connection_is_lost_to_a_core_that_does_not_listen() {
+    assert_eq!(spread(Choice::Portable, 50, |core| core == CoreId(1)), [0, 50, 0]);
 }

@@ -17,6 +17,9 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 /// Makes reads and writes through this open file description return instead of waiting.
 pub(crate) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = fcntl_getfl(&fd)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        return Ok(());
+    }
     Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
 }
 
