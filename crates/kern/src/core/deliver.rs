@@ -110,12 +110,14 @@ impl Core {
         if !http.input.is_empty() || http.paused {
             self.again.push(key);
         }
+        // It sends no more, and has what it asked for.
+        let left = edge.finished && http.input.is_empty();
         edge.deadline = deadline;
         let stream = edge.stream;
         if let Some(token) = token.filter(|token| token.core == self.id) {
             self.session_seen(token);
         }
-        if !keep_alive || self.draining {
+        if !keep_alive || left || self.draining {
             self.owners.remove(&stream);
             io.close(stream, LINGER);
             if let Some(edge) = self.edges.remove(key) {

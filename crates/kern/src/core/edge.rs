@@ -234,18 +234,19 @@ impl Core {
     /// The client will send no more. A line client has left once what it asked is answered; an
     /// HTTP client that half-closes still reads.
     fn edge_finished(&mut self, io: &mut Io, key: Key) {
-        let Some(edge) = self.edges.get(key) else { return };
+        let busy = self.edge_is_busy(key);
+        let Some(edge) = self.edges.get_mut(key) else { return };
         match &edge.kind {
             Kind::Http(http) => match http.doing {
-                Doing::Waiting(exchange) | Doing::Streaming(exchange) if !exchange.modern => {}
+                Doing::Waiting(exchange) | Doing::Streaming(exchange) if !exchange.modern => {
+                    edge.finished = true;
+                }
                 _ => self.close_edge(io, key),
             },
-            Kind::Line(_) if self.edge_is_busy(key) => {
-                if let Some(edge) = self.edges.get_mut(key) {
-                    edge.finished = true;
-                    io.cancel(edge.timer);
-                    edge.timer = io.timer(FINISH_EVERY, Timer::Edge(key).token());
-                }
+            Kind::Line(_) if busy => {
+                edge.finished = true;
+                io.cancel(edge.timer);
+                edge.timer = io.timer(FINISH_EVERY, Timer::Edge(key).token());
             }
             _ => self.close_edge(io, key),
         }

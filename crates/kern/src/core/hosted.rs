@@ -7,18 +7,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kern_control::{Launch, ToolFilter};
 use kern_mcp::{Envelope, Method, Splice, json, lines};
 use kern_route::{ListKind, Lists};
-use kern_terms::{Era, Instant, Key, Revision};
+use kern_terms::{Era, Instant, Key};
 use kern_upstream::http::HttpLink;
 use kern_upstream::instance::{Failure, OwnId, Phase};
-use kern_upstream::{Effect, Instance, Profile, Transport};
+use kern_upstream::{Effect, Instance, Transport};
 
 use super::timers::Timer;
 use super::words::{Health, Post, Spec, Up, UpstreamId};
-use super::{Core, Io, local};
+use super::{Core, Io};
 
 /// How often a slow start is mentioned in the log.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -35,14 +34,14 @@ pub(super) struct Hosted {
     /// What it offers; replaced whole.
     pub(super) lists: Option<Arc<Lists>>,
     /// The next lists, while they are fetched.
-    building: Option<Lists>,
+    pub(super) building: Option<Lists>,
     /// Flights that wait until it is ready; only for a session's own.
     pub(super) waiting: VecDeque<Key>,
     /// It is being stopped for good.
     pub(super) stopping: bool,
     /// Start it again once its previous process is reaped.
     pub(super) reopen: bool,
-    mentioned: Instant,
+    pub(super) mentioned: Instant,
 }
 
 /// What carries messages to a server.
@@ -101,164 +100,6 @@ impl Hosted {
 }
 
 impl Core {
-    /// Brings the upstreams in line with the configuration: those unchanged are not touched.
-    pub(super) fn apply_upstreams(&mut self, io: &mut Io) {
-        let gone: Vec<_> = self
-            .upstreams
-            .keys()
-            .filter(|id| !self.setup.upstreams.contains_key(id))
-            .copied()
-            .collect();
-        for id in gone {
-            self.remove_upstream(io, id);
-        }
-        let setup = Arc::clone(&self.setup);
-        for (id, spec) in &setup.upstreams {
-            if !self.upstreams.contains_key(id) {
-                self.add_upstream(io, *id, spec);
-            }
-        }
-        self.views.clear();
-        self.registry_setup(io);
-    }
-
-    fn add_upstream(&mut self, io: &mut Io, id: UpstreamId, spec: &Arc<Spec>) {
-        let health = match &spec.launch {
-            Ok(Launch::Builtin(_)) => Health::Up(Arc::new(Up {
-                revision: Revision::LATEST,
-                legacy: true,
-                direct: false,
-                session_id: None,
-            })),
-            Ok(_) => Health::Starting,
-            Err(why) => Health::Down(why.as_str().into()),
-        };
-        let link = match &spec.launch {
-            Ok(Launch::Remote(remote)) => Some(self.new_link(remote)),
-            _ => None,
-        };
-        self.upstreams.insert(
-            id,
-            super::place::Upstream {
-                spec: Arc::clone(spec),
-                health,
-                link,
-                hosted: None,
-                waiting: VecDeque::new(),
-                down_since: None,
-            },
-        );
-        if self.setup.owner(id) == self.id
-            && matches!(spec.launch, Ok(Launch::Command(_) | Launch::Remote(_)))
-        {
-            let profile = Profile {
-                capabilities: Bytes::from_static(b"{}"),
-                info: Bytes::from_static(local::INFO.as_bytes()),
-                revision: Revision::LEGACY_LATEST,
-                prefer: Era::Modern,
-            };
-            let hosted = self.host(io, id, spec, None, profile);
-            if let Some(upstream) = self.upstreams.get_mut(&id) {
-                upstream.hosted = hosted;
-            }
-        }
-    }
-
-    fn remove_upstream(&mut self, io: &mut Io, id: UpstreamId) {
-        let own: Vec<_> = self
-            .hosted
-            .iter()
-            .filter(|(_, hosted)| hosted.upstream == id)
-            .map(|(key, _)| key)
-            .collect();
-        for key in own {
-            self.stop_hosted(io, key);
-        }
-        self.close_shared_link(io, id);
-        self.upstreams.remove(&id);
-        let lost: Vec<_> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.upstream == id)
-            .map(|(key, _)| key)
-            .collect();
-        for key in lost {
-            self.fail_flight(io, key, "the upstream was removed from the configuration");
-        }
-    }
-
-    /// Starts an instance of a session's own; `None` where there are too many already.
-    pub(super) fn host_private(
-        &mut self,
-        io: &mut Io,
-        session: Key,
-        id: UpstreamId,
-    ) -> Option<Key> {
-        let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
-        let spec = Arc::clone(&self.upstreams.get(&id)?.spec);
-        if self.hosted.len() >= most.max(1) {
-            tracing::warn!(upstream = &*spec.name, limit = most, "too many server instances");
-            return None;
-        }
-        let client = self.sessions.get(session)?;
-        let profile = Profile {
-            capabilities: client.capabilities.clone(),
-            info: match client.info.len() > 2 {
-                true => client.info.clone(),
-                false => Bytes::from_static(local::INFO.as_bytes()),
-            },
-            revision: client.revision,
-            prefer: Era::Legacy,
-        };
-        let key = self.host(io, id, &spec, Some(session), profile)?;
-        self.private.insert((session, id), key);
-        Some(key)
-    }
-
-    fn host(
-        &mut self,
-        io: &mut Io,
-        id: UpstreamId,
-        spec: &Arc<Spec>,
-        session: Option<Key>,
-        profile: Profile,
-    ) -> Option<Key> {
-        let (wire, instance) = match spec.launch.as_ref().ok()? {
-            Launch::Builtin(_) => return None,
-            Launch::Command(_) => {
-                let instance = Instance::new(profile, Transport::Pipe, spec.start_timeout);
-                (Wire::None, instance)
-            }
-            Launch::Remote(remote) => {
-                let (transport, fall_back) = match remote.transport {
-                    kern_control::Transport::Auto => (Transport::Http, true),
-                    kern_control::Transport::Http => (Transport::Http, false),
-                    kern_control::Transport::Sse => (Transport::HttpSse, false),
-                };
-                let instance = Instance::new(profile, transport, spec.start_timeout);
-                let instance = if fall_back { instance.with_fall_back() } else { instance };
-                let wire = HttpWire::new(self.new_link(remote));
-                (Wire::Http(Box::new(wire)), instance)
-            }
-        };
-        let key = self.hosted.insert(Hosted {
-            upstream: id,
-            spec: Arc::clone(spec),
-            session,
-            instance,
-            wire,
-            lists: None,
-            building: None,
-            waiting: VecDeque::new(),
-            stopping: false,
-            reopen: false,
-            mentioned: self.now,
-        });
-        let now = self.now;
-        self.drive(io, key, |instance, fx| instance.start(now, fx));
-        Some(key)
-    }
-
     /// Lets an instance act, and does what it asks for.
     pub(super) fn drive(
         &mut self,

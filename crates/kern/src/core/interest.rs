@@ -102,7 +102,7 @@ impl Core {
         params.push(b'}');
         let key = self.listens.insert(listen);
         self.bind_listen(inbound.reply.edge, key);
-        self.to_listen(io, key, Method::SubscriptionsAcknowledged, &params);
+        self.tell_listen(io, key, Method::SubscriptionsAcknowledged, &params);
     }
 
     fn bind_listen(&mut self, edge: Key, listen: Key) {
@@ -116,7 +116,7 @@ impl Core {
     }
 
     /// Sends a notification on a listen stream; `params` lacks its closing brace.
-    fn to_listen(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
+    fn tell_listen(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
         let Some(listen) = self.listens.get(key) else { return };
         let mut message =
             format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":", method.as_str())
@@ -283,7 +283,7 @@ impl Core {
             if listen.resources.contains(&shown) {
                 let mut params = b"{\"uri\":".to_vec();
                 json::quote_into(&mut params, &shown);
-                self.to_listen(io, key, Method::ResourcesUpdated, &params);
+                self.tell_listen(io, key, Method::ResourcesUpdated, &params);
             }
         }
         let wanting: Vec<_> = self
@@ -329,7 +329,7 @@ impl Core {
             let wanted = listen.lists;
             for (at, (_, method)) in LIST_MEMBERS.iter().enumerate() {
                 if changed[at] && wanted[at] {
-                    self.to_listen(io, key, *method, b"{");
+                    self.tell_listen(io, key, *method, b"{");
                 }
             }
         }

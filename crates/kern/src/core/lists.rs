@@ -149,7 +149,8 @@ impl Core {
 
     /// Why an endpoint serves nothing.
     pub(super) fn why_down(&self, name: &str) -> String {
-        for upstream in self.upstreams.values().filter(|upstream| *upstream.spec.name == *name) {
+        let mut known = self.upstreams.values();
+        if let Some(upstream) = known.find(|upstream| *upstream.spec.name == *name) {
             return match &upstream.health {
                 Health::Down(why) => format!("upstream {name:?} is down: {why}"),
                 Health::Starting => format!("upstream {name:?} is still starting: try again"),
@@ -209,6 +210,8 @@ impl Core {
             };
             let (reply, before) = (patient.reply, self.patient.len());
             self.patient.push(patient);
+            // What was asked when the request first came says nothing about this time.
+            self.kept_waiting = None;
             pipeline::request(self, io, &inbound);
             // It was kept if it asked to be; the entry is dropped if it was answered.
             let answered = !self.still_waits(reply);

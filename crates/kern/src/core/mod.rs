@@ -15,8 +15,10 @@ mod edge;
 mod flight;
 mod guard;
 mod hosted;
+mod http_calls;
 mod http_edge;
 mod http_entry;
+mod http_instance;
 mod http_link;
 mod interest;
 mod lists;
@@ -27,6 +29,7 @@ mod registry;
 mod returns;
 mod sessions;
 pub mod timers;
+mod upstreams;
 pub mod words;
 
 use std::collections::BTreeMap;

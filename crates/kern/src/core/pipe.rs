@@ -9,7 +9,7 @@ use std::time::Duration;
 use kern_control::{CommandLaunch, Launch};
 use kern_mcp::{encode, lines, scan};
 use kern_reactor::{ChildExit, Command, Signal};
-use kern_terms::{FlightId, Key};
+use kern_terms::{Era, FlightId, Key};
 use kern_upstream::call::{self, Call};
 use kern_upstream::instance::OwnId;
 
@@ -141,8 +141,14 @@ impl Core {
     }
 
     pub(super) fn cancel_at_host(&mut self, io: &mut Io, upstream: UpstreamId, flight: FlightId) {
-        if let Some(hosted) = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted) {
-            self.cancel_hosted(io, hosted, flight, "cancelled by the client");
+        let Some(key) = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted) else {
+            return;
+        };
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        // Over HTTP the new era says it by closing the exchange, which its own core did.
+        let modern = hosted.instance.revision().era() == Era::Modern;
+        if !(modern && hosted.http().is_some()) {
+            self.cancel_hosted(io, key, flight, "cancelled by the client");
         }
     }
 
@@ -190,7 +196,7 @@ impl Core {
 
     fn pipe_line(&mut self, io: &mut Io, key: Key, line: &[u8]) {
         match scan(line, &self.scan_limits) {
-            Ok(envelope) => self.from_server(io, key, line, &envelope),
+            Ok(envelope) => self.server_message(io, key, line, &envelope),
             Err(error) => {
                 let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
                 self.complain(key, &format!("its output is no message ({error}): {shown}"));

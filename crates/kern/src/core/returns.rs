@@ -164,7 +164,7 @@ impl Core {
     }
 
     /// A message that came outside any call's stream: over a pipe, or a server's own stream.
-    pub(super) fn from_server(
+    pub(super) fn server_message(
         &mut self,
         io: &mut Io,
         hosted: Key,
@@ -183,14 +183,14 @@ impl Core {
                 self.server_changed(io, upstream, Some(hosted), message, envelope);
             }
             Kind::Notification => match session {
-                Some(session) => self.to_session(io, session, message, envelope),
+                Some(session) => self.tell_session(io, session, message, envelope),
                 None => self.log_of_shared(upstream, message, envelope),
             },
         }
     }
 
     /// A notification of a server that runs for one session alone.
-    fn to_session(&mut self, io: &mut Io, session: Key, message: &[u8], envelope: &Envelope) {
+    fn tell_session(&mut self, io: &mut Io, session: Key, message: &[u8], envelope: &Envelope) {
         let level = envelope.level.and_then(|span| json::text(span.of(message)));
         let level = level.and_then(|level| Level::parse(&level));
         let known = self.sessions.get(session);

@@ -142,6 +142,7 @@ pub struct Up {
 
 /// A message between cores, or from outside them.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Post {
     /// A new configuration.
     Setup(Arc<Setup>),

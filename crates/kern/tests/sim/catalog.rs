@@ -6,8 +6,7 @@ use crate::backend::{Backend, Place};
 use crate::words::{self, MODERN, meta_key, text_of};
 
 /// `ask` asks its caller as the old era does, `input` as the new one.
-pub const TOOLS: [&str; 8] =
-    ["echo", "slow", "fail", "error", "ask", "input", "big", "touch"];
+pub const TOOLS: [&str; 8] = ["echo", "slow", "fail", "error", "ask", "input", "big", "touch"];
 const RESOURCES: usize = 5;
 
 impl Backend {

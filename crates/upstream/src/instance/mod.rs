@@ -55,23 +55,45 @@ pub enum Effect {
     /// Make the transport: start the process, or open the event stream. `opened` or `lost` follows.
     Open,
     /// Send a message of ours.
-    Send { id: Option<OwnId>, method: Method, message: Vec<u8> },
+    Send {
+        /// Names it, if it wants an answer.
+        id: Option<OwnId>,
+        /// What it is.
+        method: Method,
+        /// The message.
+        message: Vec<u8>,
+    },
     /// Stop waiting for the answer to a request of ours; on HTTP, close its exchange.
     Abandon(OwnId),
     /// The greeting is done: `era`, `revision`, capabilities and the rest can be read.
     Agreed,
-    /// A page of a list; `first` starts the list afresh.
-    Page { method: Method, result: Vec<u8>, first: bool },
+    /// A page of a list.
+    Page {
+        /// The list's method.
+        method: Method,
+        /// The result, JSON.
+        result: Vec<u8>,
+        /// The list starts afresh.
+        first: bool,
+    },
     /// All lists asked for have arrived.
     Listed,
     /// The instance is gone; it will be started again after `retry`.
-    Down { why: String, retry: Duration },
+    Down {
+        /// For people.
+        why: String,
+        /// The wait before the next start.
+        retry: Duration,
+    },
     /// Take the transport down: close its stdin, then harsher.
     Close,
     /// Call [`Instance::wake`] after so long.
     Wake(Duration),
     /// A resource some client subscribed to changed.
-    Updated { message: Vec<u8> },
+    Updated {
+        /// The notification.
+        message: Vec<u8>,
+    },
     /// Something worth a line in the log.
     Warn(String),
 }
@@ -115,7 +137,12 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// An HTTP status other than success, with the body if it was JSON-RPC.
-    Status { status: u16, body: Vec<u8> },
+    Status {
+        /// 300 to 599.
+        status: u16,
+        /// The answer's body.
+        body: Vec<u8>,
+    },
     /// The connection failed.
     Broken(String),
 }

@@ -1,0 +1,274 @@
+//! Calls to servers behind a URL: how they are sent, and what becomes of them.
+//!
+//! Invariant: a call is sent a second time only when the server said that it did not act on it.
+
+use kern_mcp::headers::{ParamHeaders, encode_value_into};
+use kern_mcp::{Method, Span, json, scan};
+use kern_terms::{Era, FlightId, Key, Revision};
+use kern_upstream::Transport;
+use kern_upstream::call::{self, Call};
+use kern_upstream::http::{Ended, Post as HttpPost};
+
+use super::hosted::Wire;
+use super::http_link::{BELOW, POSTED, Which};
+use super::words::{Post, Up};
+use super::{Core, Io};
+
+impl Core {
+    /// Sends a call over this core's connections to a shared server.
+    pub(super) fn post_shared(&mut self, io: &mut Io, key: Key, up: &Up, call: &Call<'_>) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let id = flight.upstream;
+        if up.session_id.is_some() && flight.parked.is_none() {
+            self.keep(key, call);
+        }
+        let session_id = up.session_id.clone();
+        self.post_call(io, Which::Shared(id), key, call, up.revision, session_id.as_deref());
+    }
+
+    /// Keeps what is needed to send a call again should the server have forgotten our session.
+    pub(super) fn keep(&mut self, key: Key, call: &Call<'_>) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.parked = Some(Box::new(super::flight::Parked {
+                message: bytes::Bytes::copy_from_slice(call.message),
+                envelope: *call.envelope,
+                name: call.name.map(str::to_owned),
+                uri: call.uri.map(str::to_owned),
+                client_info: bytes::Bytes::copy_from_slice(call.client_info),
+            }));
+        }
+    }
+
+    /// Sends a call to a session's own server.
+    pub(super) fn send_private(&mut self, io: &mut Io, key: Key, hosted: Key, call: &Call<'_>) {
+        use kern_upstream::instance::Phase;
+        let Some(known) = self.hosted.get(hosted) else {
+            return self.fail_flight(io, key, "the server of this session was stopped");
+        };
+        match known.instance.phase() {
+            Phase::Listing | Phase::Ready => {}
+            Phase::Down => {
+                let why = format!("upstream {:?} is down for this session", known.spec.name);
+                return self.fail_flight(io, key, &why);
+            }
+            _ => return self.park(io, key, call),
+        }
+        match (&known.wire, known.instance.transport()) {
+            (Wire::Http(wire), Transport::Http) => {
+                let session_id = wire.session_id.clone();
+                let revision = known.instance.revision();
+                let which = Which::Private(hosted);
+                self.post_call(io, which, key, call, revision, session_id.as_deref());
+            }
+            _ => self.send_hosted(io, self.flight_id(key), hosted, call),
+        }
+    }
+
+    pub(super) fn post_call(
+        &mut self,
+        io: &mut Io,
+        which: Which,
+        key: Key,
+        call: &Call<'_>,
+        revision: Revision,
+        session_id: Option<&[u8]>,
+    ) {
+        let id = self.flight_id(key);
+        let mut body = Vec::with_capacity(call.message.len() + 256);
+        call::encode(call, id, revision, &mut body);
+        let headers = self.call_headers(key, call, revision, session_id);
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let replayable = call.envelope.method != Method::ToolsCall;
+        let exchange = self.with_link(io, which, &[], |link, wire, now, _| {
+            let body: &[&[u8]] = &[&body];
+            let tag = id.number();
+            link.post(wire, now, HttpPost { path: None, headers: &headers, body, replayable, tag })
+        });
+        match exchange {
+            Some(Ok(exchange)) => {
+                if let Some(flight) = self.flights.get_mut(key) {
+                    flight.exchange = Some(exchange);
+                }
+            }
+            Some(Err(error)) => self.fail_flight(io, key, &error.to_string()),
+            None => self.fail_flight(io, key, "the upstream was removed"),
+        }
+    }
+
+    pub(super) fn call_headers(
+        &self,
+        key: Key,
+        call: &Call<'_>,
+        revision: Revision,
+        session_id: Option<&[u8]>,
+    ) -> Vec<(String, Vec<u8>)> {
+        let envelope = call.envelope;
+        if revision.era() == Era::Legacy {
+            return legacy_headers(revision, session_id);
+        }
+        let text = |span: Span| json::text(span.of(call.message)).unwrap_or_default();
+        let method = envelope.method_span.map(text).unwrap_or_default();
+        let subject = envelope.subject().map(|span| match envelope.method {
+            Method::ResourcesRead => call.uri.map_or_else(|| text(span), str::to_owned),
+            _ => call.name.map_or_else(|| text(span), str::to_owned),
+        });
+        let mut headers = modern_headers(&method, subject.as_deref());
+        if let (Method::ToolsCall, Some(name)) = (envelope.method, &subject) {
+            self.param_headers(key, call, name, &mut headers);
+        }
+        headers
+    }
+
+    /// `Mcp-Param-*`: arguments that the tool's schema wants mirrored (2026-07-28,
+    /// basic/transports/streamable-http).
+    pub(super) fn param_headers(
+        &self,
+        key: Key,
+        call: &Call<'_>,
+        tool: &str,
+        headers: &mut Vec<(String, Vec<u8>)>,
+    ) {
+        let upstream =
+            self.flights.get(key).and_then(|flight| self.upstreams.get(&flight.upstream));
+        let view = upstream.and_then(|upstream| self.catalog.one(&upstream.spec.name));
+        let Some(target) = view.and_then(|view| view.tool(tool)) else { return };
+        let raw: &[u8] = &target.item.raw;
+        if memchr::memmem::find(raw, b"x-mcp-header").is_none() {
+            return;
+        }
+        let Some(schema) = json::get(raw, Span::all(raw), "inputSchema") else { return };
+        let Ok(mirrored) = ParamHeaders::from_schema(raw, schema) else { return };
+        let each = |name: &str, value: &[u8]| headers.push((name.to_owned(), value.to_vec()));
+        if let Err(error) = mirrored.for_arguments(call.message, call.envelope.arguments, each) {
+            tracing::debug!(tool, ?error, "an argument can't be mirrored in a header");
+        }
+    }
+
+    /// Sends a call whose answer comes on the server's own stream (HTTP+SSE).
+    pub(super) fn post_message(
+        &mut self,
+        io: &mut Io,
+        hosted: Key,
+        id: FlightId,
+        call: &Call<'_>,
+        revision: Revision,
+    ) {
+        let mut body = Vec::new();
+        call::encode(call, id, revision, &mut body);
+        let sent = self.post_raw(io, hosted, revision, "", None, &body, POSTED | id.number());
+        if !sent {
+            let upstream = self.hosted.get(hosted).map(|hosted| hosted.upstream);
+            self.give_back(io, id, upstream, "too many requests wait for it");
+        }
+    }
+
+    /// A call sent over HTTP is no longer wanted: in the new era closing its exchange says so, in
+    /// the old one a notification does.
+    pub(super) fn cancel_exchange(&mut self, io: &mut Io, key: Key, exchange: Key, why: &str) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let (upstream, private) = (flight.upstream, flight.private);
+        let id = self.flight_id(key);
+        let which = private.map_or(Which::Shared(upstream), Which::Private);
+        self.with_link(io, which, &[], |link, wire, _, _| link.abort(wire, exchange));
+        let hosted = private.or_else(|| self.upstreams.get(&upstream)?.hosted);
+        match hosted.and_then(|key| self.hosted.get(key).map(|hosted| (key, hosted))) {
+            Some((key, hosted)) if hosted.instance.revision().era() == Era::Legacy => {
+                self.cancel_hosted(io, key, id, why);
+            }
+            Some(_) => {}
+            None => {
+                let owner = self.setup.owner(upstream);
+                io.post(owner, Post::Cancel { upstream, flight: id });
+            }
+        }
+    }
+
+    pub(super) fn call_ended(&mut self, io: &mut Io, which: Which, tag: u64, how: Ended) {
+        let Some(key) = FlightId::from_number(tag & BELOW).and_then(|id| self.flight_key(id))
+        else {
+            if tag & POSTED != 0 && !matches!(how, Ended::Complete { .. }) {
+                tracing::debug!(?how, "a posted message was not taken");
+            }
+            return;
+        };
+        match how {
+            Ended::Complete { .. } if tag & POSTED != 0 => {}
+            Ended::Complete { .. } => {
+                self.fail_flight(io, key, "the server ended its answer without a response");
+            }
+            Ended::Failed { why, .. } => self.fail_flight(io, key, &why),
+            Ended::Refused { status, body, .. } => self.call_refused(io, which, key, status, &body),
+        }
+    }
+
+    pub(super) fn call_refused(
+        &mut self,
+        io: &mut Io,
+        which: Which,
+        key: Key,
+        status: u16,
+        body: &[u8],
+    ) {
+        if status == 404 && self.try_again(io, which, key) {
+            return;
+        }
+        if let Ok(envelope) = scan(body, &self.scan_limits)
+            && envelope.kind == kern_mcp::Kind::Error
+        {
+            return self.on_call_stream(io, key, None, body, &envelope);
+        }
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        let why = format!("the server answered with HTTP {status}: {}", text.trim());
+        self.fail_flight(io, key, why.trim_end_matches([':', ' ']));
+    }
+
+    /// A server that forgot our session did not act on the call: greet it anew, then send again.
+    pub(super) fn try_again(&mut self, io: &mut Io, which: Which, key: Key) -> bool {
+        let Which::Shared(id) = which else { return false };
+        let Some(flight) = self.flights.get_mut(key) else { return false };
+        if flight.parked.is_none() || std::mem::replace(&mut flight.sent_again, true) {
+            return false;
+        }
+        flight.exchange = None;
+        let Some(upstream) = self.upstreams.get_mut(&id) else { return false };
+        let super::words::Health::Up(up) = &upstream.health else { return false };
+        let session_id = up.session_id.clone();
+        upstream.waiting.push_back(key);
+        let owner = self.setup.owner(id);
+        self.post_to(io, owner, Post::SessionLost { upstream: id, session_id });
+        true
+    }
+}
+
+pub(super) fn legacy_headers(
+    revision: Revision,
+    session_id: Option<&[u8]>,
+) -> Vec<(String, Vec<u8>)> {
+    let mut headers = Vec::new();
+    // The header exists since 2025-06-18 (basic/transports).
+    if revision >= Revision::V2025_06_18 {
+        headers.push(("mcp-protocol-version".into(), revision.as_str().as_bytes().to_vec()));
+    }
+    if let Some(session_id) = session_id {
+        headers.push(("mcp-session-id".into(), session_id.to_vec()));
+    }
+    headers
+}
+
+pub(super) fn modern_headers(method: &str, subject: Option<&str>) -> Vec<(String, Vec<u8>)> {
+    let version = Revision::LATEST.as_str().as_bytes().to_vec();
+    let mut headers = vec![("mcp-protocol-version".to_owned(), version)];
+    let mut push = |name: &str, text: &str| {
+        let mut value = Vec::new();
+        encode_value_into(&mut value, text);
+        headers.push((name.to_owned(), value));
+    };
+    if !method.is_empty() {
+        push("mcp-method", method);
+    }
+    if let Some(subject) = subject {
+        push("mcp-name", subject);
+    }
+    headers
+}

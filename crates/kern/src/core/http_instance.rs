@@ -1,0 +1,219 @@
+//! An instance's own traffic with a server behind a URL: greetings, lists, streams, farewells.
+
+use std::time::Duration;
+
+use kern_mcp::Method;
+use kern_terms::{Era, Key, Revision};
+use kern_upstream::Transport;
+use kern_upstream::http::{Ended, HttpLink, Post as HttpPost};
+use kern_upstream::instance::{Failure, OwnId};
+
+use super::hosted::HttpWire;
+use super::http_calls::{legacy_headers, modern_headers};
+use super::http_link::{ASIDE, BELOW, OWN, STREAM, Which};
+use super::timers::Timer;
+use super::words::UpstreamId;
+use super::{Core, Io};
+
+/// Wait before a server's own stream is opened again.
+const STREAM_AGAIN: Duration = Duration::from_secs(1);
+/// How long the end of a session may take to tell.
+const DELETE_MOST: Duration = Duration::from_secs(2);
+
+impl Core {
+    /// Sends a message of an instance's own.
+    pub(super) fn post_own(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        id: Option<OwnId>,
+        method: Method,
+        message: &[u8],
+    ) {
+        let Some(hosted) = self.hosted.get(key) else { return };
+        let modern = matches!(method, Method::ServerDiscover)
+            || (hosted.instance.is_open() && hosted.instance.revision().era() == Era::Modern);
+        let revision = match modern {
+            true => Revision::LATEST,
+            false => hosted.instance.revision().min(Revision::LEGACY_LATEST),
+        };
+        let name = if method == Method::Other { "" } else { method.as_str() };
+        let tag = id.map_or(ASIDE, |id| OWN | id.0);
+        let greeting = method == Method::Initialize;
+        let sent = self.post_raw(io, key, revision, name, Some(greeting), message, tag);
+        if let (false, Some(id)) = (sent, id) {
+            let why = Failure::Broken("too many requests wait for this server".into());
+            self.own_failed(io, key, id, why);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn post_raw(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        revision: Revision,
+        method: &str,
+        greeting: Option<bool>,
+        body: &[u8],
+        tag: u64,
+    ) -> bool {
+        let Some(hosted) = self.hosted.get_mut(key) else { return false };
+        let Some(wire) = hosted.http() else { return false };
+        let path = wire.messages.clone();
+        let headers = match (revision.era(), greeting) {
+            (Era::Modern, _) => modern_headers(method, None),
+            (Era::Legacy, Some(true)) => Vec::new(),
+            (Era::Legacy, _) => legacy_headers(revision, wire.session_id.as_deref()),
+        };
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let replayable = tag & OWN != 0;
+        let posted = self.with_link(io, Which::Private(key), &[], |link, wire, now, _| {
+            let path = path.as_deref();
+            let body: &[&[u8]] = &[body];
+            link.post(wire, now, HttpPost { path, headers: &headers, body, replayable, tag })
+        });
+        let Some(Ok(exchange)) = posted else { return false };
+        if tag & OWN != 0
+            && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
+        {
+            wire.own.push((OwnId(tag & BELOW), exchange));
+        }
+        true
+    }
+
+    /// Gives a request of an instance's own up.
+    pub(super) fn abandon_own(&mut self, io: &mut Io, key: Key, id: OwnId) {
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        let Some(at) = wire.own.iter().position(|(own, _)| *own == id) else { return };
+        let (_, exchange) = wire.own.swap_remove(at);
+        self.with_link(io, Which::Private(key), &[], |link, wire, _, _| link.abort(wire, exchange));
+    }
+
+    pub(super) fn open_http(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let transport = hosted.instance.transport();
+        let Some(wire) = hosted.http() else { return };
+        wire.session_id = None;
+        wire.messages = None;
+        wire.deleting = false;
+        if transport == Transport::HttpSse {
+            self.open_stream(io, key, &[]);
+            return;
+        }
+        let now = self.now;
+        self.drive(io, key, |instance, fx| instance.opened(now, fx));
+    }
+
+    /// Opens the stream on which an old server speaks up by itself.
+    pub(super) fn open_own_stream(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let revision = hosted.instance.revision();
+        if hosted.instance.transport() != Transport::Http || revision.era() != Era::Legacy {
+            return;
+        }
+        let Some(wire) = hosted.http() else { return };
+        let headers = legacy_headers(revision, wire.session_id.as_deref());
+        self.open_stream(io, key, &headers);
+    }
+
+    pub(super) fn open_stream(&mut self, io: &mut Io, key: Key, headers: &[(String, Vec<u8>)]) {
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        let last = wire.last_event.take();
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let opened = self.with_link(io, Which::Private(key), &[], |link, wire, now, _| {
+            link.get_stream(wire, now, None, &headers, last.as_deref(), STREAM)
+        });
+        if let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) {
+            wire.stream = opened.and_then(Result::ok);
+        }
+    }
+
+    /// Tells a server that a session with it is over; `false` if there is nothing to tell.
+    pub(super) fn delete_session(&mut self, io: &mut Io, key: Key) -> bool {
+        let Some(hosted) = self.hosted.get_mut(key) else { return false };
+        let revision = hosted.instance.revision();
+        let Some(wire) = hosted.http() else { return false };
+        let (Some(session_id), false) = (wire.session_id.clone(), wire.deleting) else {
+            return false;
+        };
+        wire.deleting = true;
+        let headers = legacy_headers(revision, Some(&session_id));
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let sent = self.with_link(io, Which::Private(key), &[], |link, wire, now, _| {
+            link.delete(wire, now, &headers, ASIDE | STREAM)
+        });
+        io.timer(DELETE_MOST, Timer::Stopping(key).token());
+        matches!(sent, Some(Ok(_)))
+    }
+
+    /// The server forgot the shared session: greet it again, without taking it down.
+    pub(super) fn session_lost(
+        &mut self,
+        io: &mut Io,
+        id: UpstreamId,
+        session_id: Option<Vec<u8>>,
+    ) {
+        let Some(key) = self.upstreams.get(&id).and_then(|upstream| upstream.hosted) else {
+            return;
+        };
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        if wire.session_id == session_id {
+            wire.session_id = None;
+            self.close_private_link(io, key);
+            let now = self.now;
+            self.drive(io, key, |instance, fx| instance.renew(now, fx));
+        }
+    }
+
+    pub(super) fn stream_ended(&mut self, io: &mut Io, key: Key, how: Ended) {
+        let now = self.now;
+        let random = io.random();
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let transport = hosted.instance.transport();
+        let Some(wire) = hosted.http() else { return };
+        wire.stream = None;
+        if transport == Transport::HttpSse {
+            let why = match how {
+                Ended::Complete { .. } => "its event stream ended".to_owned(),
+                Ended::Refused { status, .. } => format!("/sse answered with HTTP {status}"),
+                Ended::Failed { why, .. } => why,
+            };
+            return self.drive(io, key, |instance, fx| instance.fail(now, why, random, fx));
+        }
+        // Without a stream (405) a server just has nothing to say by itself.
+        if !matches!(how, Ended::Refused { .. }) {
+            wire.stream_due = Some(now + STREAM_AGAIN);
+        }
+    }
+}
+
+impl HttpWire {
+    pub(super) fn new(link: HttpLink) -> Self {
+        Self {
+            link: Some(link),
+            session_id: None,
+            stream: None,
+            messages: None,
+            last_event: None,
+            stream_due: None,
+            own: Vec::new(),
+            deleting: false,
+        }
+    }
+}
+
+/// The path a server names for messages. Another host than its own is not believed: only the path
+/// is taken.
+pub(super) fn same_host_path(named: &[u8]) -> String {
+    let named = String::from_utf8_lossy(named);
+    let named = named.trim();
+    match named.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/".to_owned(), |at| rest[at..].to_owned()),
+        None if named.starts_with('/') => named.to_owned(),
+        None => format!("/{named}"),
+    }
+}
