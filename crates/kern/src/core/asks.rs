@@ -123,6 +123,45 @@ impl Core {
         self.send_to_server(io, ask.hosted, None, &out);
     }
 
+    /// A server no longer wants the answer to its request: its client is told, under the id it knows.
+    pub(super) fn server_cancels(
+        &mut self,
+        io: &mut Io,
+        hosted: Key,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(span) = envelope.request_id else { return };
+        let id = span.of(message);
+        let same = |ask: &Ask| ask.hosted == hosted && *ask.id == *id;
+        let found = self.asks.iter().find(|(_, ask)| same(ask)).map(|(key, _)| key);
+        let Some(ask) = found.and_then(|key| self.asks.remove(key)) else { return };
+        let Some(key) = found else { return };
+        if let Some(session) = self.sessions.get_mut(ask.session) {
+            session.asked.remove(&key);
+        }
+        let mut splice = Splice::new(message);
+        splice.replace(span, ask_id(key).into_bytes());
+        let mut out = Vec::with_capacity(message.len() + 24);
+        splice.write_into(&mut out);
+        let stream = self.streams.get(&ask.session).copied();
+        if let Some(to) = stream.or_else(|| self.any_call(ask.session)) {
+            self.deliver(io, to, &out, Ending::More);
+        }
+    }
+
+    /// Passes a client's progress on a server's request to the only server that is asking; a token
+    /// does not say which of several it is for.
+    pub(super) fn client_progress(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
+        let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) else { return };
+        let mut asking: Vec<Key> =
+            session.asked.iter().filter_map(|key| Some(self.asks.get(*key)?.hosted)).collect();
+        asking.dedup();
+        if let [hosted] = asking[..] {
+            self.send_to_server(io, hosted, None, inbound.message);
+        }
+    }
+
     /// Answers a server in a client's place.
     pub(super) fn drop_ask(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(ask) = self.asks.remove(key) else { return };

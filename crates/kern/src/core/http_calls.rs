@@ -57,6 +57,9 @@ impl Core {
             (Wire::Http(wire), Transport::Http) => {
                 let session_id = wire.session_id.clone();
                 let revision = known.instance.revision();
+                if session_id.is_some() {
+                    self.keep(key, call);
+                }
                 let which = Which::Private(hosted);
                 self.post_call(io, which, key, call, revision, session_id.as_deref());
             }
@@ -225,12 +228,19 @@ impl Core {
 
     /// A server that forgot our session did not act on the call: greet it anew, then send again.
     pub(super) fn try_again(&mut self, io: &mut Io, which: Which, key: Key) -> bool {
-        let Which::Shared(id) = which else { return false };
         let Some(flight) = self.flights.get_mut(key) else { return false };
         if flight.parked.is_none() || std::mem::replace(&mut flight.sent_again, true) {
             return false;
         }
         flight.exchange = None;
+        let id = match which {
+            Which::Shared(id) => id,
+            Which::Private(hosted) => {
+                let Some(hosted) = self.hosted.get_mut(hosted) else { return false };
+                hosted.waiting.push_back(key);
+                return self.renew(io, which);
+            }
+        };
         let Some(upstream) = self.upstreams.get_mut(&id) else { return false };
         let super::words::Health::Up(up) = &upstream.health else { return false };
         let session_id = up.session_id.clone();

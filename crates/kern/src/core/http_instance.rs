@@ -162,11 +162,30 @@ impl Core {
         };
         let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
         if wire.session_id == session_id {
-            wire.session_id = None;
-            self.close_private_link(io, key);
-            let now = self.now;
-            self.drive(io, key, |instance, fx| instance.renew(now, fx));
+            self.renew(io, Which::Private(key));
         }
+    }
+
+    /// Greets a server that forgot our session. Calls that met its absence wait meanwhile.
+    pub(super) fn renew(&mut self, io: &mut Io, which: Which) -> bool {
+        let Which::Private(key) = which else { return false };
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else {
+            return false;
+        };
+        if wire.session_id.take().is_none() {
+            return true;
+        }
+        let mut stale: Vec<Key> = wire.own.drain(..).map(|(_, exchange)| exchange).collect();
+        stale.extend(wire.stream.take());
+        wire.last_event = None;
+        self.with_link(io, which, &[], |link, wire, _, _| {
+            for exchange in stale {
+                link.abort(wire, exchange);
+            }
+        });
+        let now = self.now;
+        self.drive(io, key, |instance, fx| instance.renew(now, fx));
+        true
     }
 
     pub(super) fn stream_ended(&mut self, io: &mut Io, key: Key, how: Ended) {

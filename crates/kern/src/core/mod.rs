@@ -343,6 +343,8 @@ impl App for Core {
 
     fn event(&mut self, io: &mut Io, event: Event<Post>) {
         self.now = io.now();
+        let (what, subject) = subject(&event);
+        io.track(what, subject);
         match event {
             Event::Accepted { stream, peer, .. } => self.accepted(io, stream, peer),
             Event::Connected { stream } => self.stream_event(io, StreamEvent::Connected, stream),
@@ -369,6 +371,23 @@ impl App for Core {
         if self.draining {
             self.drained(io, false);
         }
+        io.untrack();
+    }
+}
+
+/// What the watchdog says this core was doing, and for which stream, timer or child.
+fn subject(event: &Event<Post>) -> (&'static str, u64) {
+    match event {
+        Event::Accepted { stream, .. } => ("accept", stream.to_bits()),
+        Event::Connected { stream } => ("connected", stream.to_bits()),
+        Event::Received { stream, .. } => ("received", stream.to_bits()),
+        Event::Finished { stream } | Event::Closed { stream, .. } => ("closed", stream.to_bits()),
+        Event::Drained { stream } => ("drained", stream.to_bits()),
+        Event::Timer { token, .. } => ("timer", *token),
+        Event::Callback { token } => ("callback", *token),
+        Event::Exited { child, .. } => ("child exit", child.to_bits()),
+        Event::Post { .. } => ("post", 0),
+        Event::Signal(_) | Event::Retire => ("shutdown", 0),
     }
 }
 

@@ -153,6 +153,11 @@ impl Core {
             Kind::Notification if is_change(envelope.method) => {
                 self.server_changed(io, upstream, hosted, message, envelope);
             }
+            Kind::Notification if envelope.method == Method::Cancelled => {
+                if let Some(hosted) = hosted {
+                    self.server_cancels(io, hosted, message, envelope);
+                }
+            }
             Kind::Notification => {
                 let own = Self::flight_of(message, envelope) == Some(self.flight_id(key));
                 if envelope.method != Method::Progress || own {
@@ -181,6 +186,9 @@ impl Core {
             Kind::Request => self.server_asks(io, upstream, Some(hosted), None, message, envelope),
             Kind::Notification if is_change(envelope.method) => {
                 self.server_changed(io, upstream, Some(hosted), message, envelope);
+            }
+            Kind::Notification if envelope.method == Method::Cancelled => {
+                self.server_cancels(io, hosted, message, envelope);
             }
             Kind::Notification => match session {
                 Some(session) => self.tell_session(io, session, message, envelope),

@@ -209,8 +209,8 @@ impl Core {
     /// Passes a client's notification to the servers that run for its session alone.
     pub(crate) fn pass_notification(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
         let Some(session) = inbound.session else { return };
-        if inbound.envelope.method != Method::RootsListChanged {
-            return;
+        if inbound.envelope.method == Method::Progress {
+            return self.client_progress(io, inbound);
         }
         for hosted in self.servers_of(session) {
             self.send_to_server(io, hosted, None, inbound.message);
