@@ -108,7 +108,7 @@ impl State {
                 Kind::Pipe => self.fail_batch(id, from, ErrorKind::BrokenPipe),
             };
         }
-        connection.flows[from].arrived.extend(&bytes);
+        connection.flows[from].arrived.push(&bytes);
         self.note("arrive", id << 1 | from as u64, bytes.len() as u64);
         self.announce(id, 1 - from);
     }
@@ -162,7 +162,7 @@ impl State {
         }
         let link = Link { connection: id, side };
         let flow = &mut connection.flows[1 - side];
-        let bytes: Vec<u8> = flow.arrived.drain(..).collect();
+        let bytes = flow.arrived.take(flow.arrived.len());
         flow.outstanding -= bytes.len();
         let fin = flow.fin == Fin::Arrived;
         let ends = fin && !std::mem::replace(&mut connection.ends[side].ended, fin);

@@ -1,7 +1,7 @@
 //! How does a core act on the simulated world, and how does it hear from it?
 //!
-//! Invariants: [`Driver::wait`] never sleeps: it reports what is due and remembers when the core wants
-//! to be woken; one call reports a bounded, seeded number of completions; nothing is reported for a
+//! Invariants: [`Driver::wait`] never sleeps: it reports what is due, and who turns the core knows
+//! when it must be turned again; one call reports a bounded, seeded number of completions; nothing is reported for a
 //! key that was closed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,8 +35,6 @@ pub(super) struct CoreState {
     pub(super) alive: bool,
     waker: Arc<SimWaker>,
     pub(super) ready: VecDeque<Ready>,
-    /// When the core wants its next turn, ns; `None` for never.
-    pub(super) wake_at: Option<u64>,
     streams: BTreeMap<u64, (ConnectionId, Side)>,
     listeners: BTreeMap<u64, String>,
     pub(super) children: BTreeMap<u64, Pid>,
@@ -57,10 +55,9 @@ impl CoreState {
         self.streams.len()
     }
 
-    /// Whether a turn would find something to do now.
-    pub(super) fn is_runnable(&self, now: u64) -> bool {
-        let due = self.wake_at.is_some_and(|at| at <= now);
-        self.alive && (due || !self.ready.is_empty() || self.waker.0.load(Ordering::Relaxed))
+    /// Whether a turn would find something new.
+    pub(super) fn has_news(&self) -> bool {
+        self.alive && (!self.ready.is_empty() || self.waker.0.load(Ordering::Relaxed))
     }
 
     /// Drops reports for a stream that is no more.
@@ -128,7 +125,7 @@ impl State {
         let flow = &mut connection.flows[1 - side];
         let length = flow.arrived.len().min(CHUNK_BYTES_MAX);
         if length > 0 {
-            let bytes: Vec<u8> = flow.arrived.drain(..length).collect();
+            let bytes = flow.arrived.take(length);
             flow.outstanding = flow.outstanding.saturating_sub(length);
             self.trace.mix(&bytes);
             out.push(Completion::Received { stream, chunk: Chunk::from_vec(bytes) });
@@ -156,6 +153,8 @@ impl State {
 pub struct SimDriver {
     world: World,
     core: usize,
+    /// Nobody else moves the world.
+    alone: bool,
 }
 
 impl SimDriver {
@@ -168,7 +167,6 @@ impl SimDriver {
                 alive: false,
                 waker: Arc::new(SimWaker(AtomicBool::new(false))),
                 ready: VecDeque::new(),
-                wake_at: None,
                 streams: BTreeMap::new(),
                 listeners: BTreeMap::new(),
                 children: BTreeMap::new(),
@@ -178,9 +176,34 @@ impl SimDriver {
         let slot = &mut state.cores[index];
         assert!(!slot.alive, "{core} has a driver already");
         slot.alive = true;
-        slot.wake_at = Some(0);
         drop(state);
-        Self { world: world.clone(), core: index }
+        Self { world: world.clone(), core: index, alone: false }
+    }
+
+    /// A driver for the only core of a world that no [`Runner`](super::Runner) moves: its `wait` lets
+    /// simulated time pass, as a real one sleeps.
+    pub fn alone(world: &World) -> Self {
+        let mut driver = Self::new(world, CoreId(0));
+        driver.alone = true;
+        driver
+    }
+
+    /// Lets the world move until there is something to report, or until `until`.
+    fn sleep(&self, until: Option<Instant>) {
+        loop {
+            if self.world.state.borrow().cores[self.core].has_news() {
+                return;
+            }
+            let until = until.map_or(u64::MAX, Instant::as_nanos);
+            match self.world.next_due().filter(|at| *at <= until) {
+                Some(at) => {
+                    self.world.advance(at);
+                    self.world.happen();
+                }
+                None if until == u64::MAX => return,
+                None => return self.world.advance(until),
+            }
+        }
     }
 
     fn held(&self, state: &State, stream: Key) -> Option<(ConnectionId, Side)> {
@@ -309,7 +332,8 @@ impl Driver for SimDriver {
         if !state.can_write(id, side) {
             return Some((batch, Err(io::ErrorKind::BrokenPipe.into())));
         }
-        let bytes: Vec<u8> = batch.pieces.iter().flat_map(Piece::as_slice).copied().collect();
+        let pieces: Vec<&[u8]> = batch.pieces.iter().map(Piece::as_slice).collect();
+        let bytes = pieces.concat();
         state.write_batch((id, side), &bytes, batch)
     }
 
@@ -344,10 +368,12 @@ impl Driver for SimDriver {
     }
 
     fn wait(&mut self, until: Option<Instant>, out: &mut Vec<Completion>) -> io::Result<()> {
+        if self.alone {
+            self.sleep(until);
+        }
         let mut state = self.world.state.borrow_mut();
         let most = out.len() + state.scheduling.within(1, COMPLETIONS_MAX) as usize;
         state.cores[self.core].waker.0.store(false, Ordering::Relaxed);
-        state.cores[self.core].wake_at = until.map(Instant::as_nanos);
         while out.len() < most {
             let Some(ready) = state.cores[self.core].ready.pop_front() else { break };
             let before = out.len();

@@ -16,6 +16,7 @@ mod driver;
 mod faults;
 mod network;
 mod process;
+mod queue;
 mod rng;
 mod run;
 #[cfg(test)]
@@ -27,6 +28,6 @@ pub use actor::{Actor, Context, Gone, Link};
 pub use driver::SimDriver;
 pub use faults::Faults;
 pub use rng::Rng;
-pub use run::{Runner, Turn};
+pub use run::{Runner, Turn, post, retire};
 pub use trace::Trace;
 pub use world::World;

@@ -6,11 +6,11 @@
 //! order they were written; bytes in flight and unread never exceed the window; an end that closed
 //! hears nothing more.
 
-use std::collections::VecDeque;
 use std::io;
 
 use kern_terms::Key;
 
+use super::queue::Queue;
 use super::rng::Rng;
 use super::world::{Due, State};
 use crate::driver::Batch;
@@ -71,12 +71,12 @@ pub(super) enum Fin {
 
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub(super) backlog: VecDeque<u8>,
+    pub(super) backlog: Queue,
     /// The core's batch, given back when the backlog is empty.
     pub(super) batch: Option<Batch>,
     /// Bytes in flight or unread.
     pub(super) outstanding: usize,
-    pub(super) arrived: VecDeque<u8>,
+    pub(super) arrived: Queue,
     pub(super) window_bytes: usize,
     pub(super) fin: Fin,
     pub(super) written: u64,
@@ -109,10 +109,10 @@ impl Connection {
         let end =
             |owner| End { owner, receiving: true, broken: false, ended: false, listed: false };
         let mut flow = || Flow {
-            backlog: VecDeque::new(),
+            backlog: Queue::default(),
             batch: None,
             outstanding: 0,
-            arrived: VecDeque::new(),
+            arrived: Queue::default(),
             window_bytes: rng.size(2 << 10, window_max) as usize,
             fin: Fin::Open,
             written: 0,
@@ -170,7 +170,7 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let flow = &mut connection.flows[side];
         if flow.fin == Fin::Open && !connection.torn {
-            flow.backlog.extend(bytes);
+            flow.backlog.push(bytes);
         }
         self.trace.mix(bytes);
         self.note("write", id << 1 | side as u64, bytes.len() as u64);
@@ -220,7 +220,9 @@ impl State {
     /// Moves bytes from the backlog of `side` into the window, and the end after them.
     pub(super) fn pump(&mut self, id: ConnectionId, side: Side) {
         let split = self.network.chance(self.faults.split_ppm);
-        while let Some((segment, at)) = self.cut_segment(id, side, split) {
+        while self.has_room(id, side)
+            && let Some((segment, at)) = self.cut_segment(id, side, split)
+        {
             self.schedule(at, Due::Arrive { connection: id, from: side, bytes: segment });
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -237,6 +239,16 @@ impl State {
             self.schedule(at, Due::Fin { connection: id, from: side });
         }
         self.settle(id, side);
+    }
+
+    /// Whether sending is worth while: not in ever smaller pieces as a nearly full window opens
+    /// (RFC 9293, 3.8.6.2.1: the silly window syndrome).
+    fn has_room(&self, id: ConnectionId, side: Side) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            let flow = &connection.flows[side];
+            let room = flow.window_bytes.saturating_sub(flow.outstanding);
+            room >= flow.backlog.len().min(flow.window_bytes / 4)
+        })
     }
 
     /// Takes the next segment off the backlog and says when it arrives; `None` when nothing may
@@ -267,7 +279,7 @@ impl State {
         }
         flow.outstanding += length;
         flow.written += length as u64;
-        let segment = flow.backlog.drain(..length).collect();
+        let segment = flow.backlog.take(length);
         Some((segment, self.arrival(id, side)))
     }
 

@@ -4,22 +4,48 @@
 //! else is due, the seed decides who goes first. Invariants: time advances only when no core has
 //! anything to do, and by the cost of each turn, so a core that never sleeps cannot stop the clock.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kern_terms::{CoreId, Instant};
 
 use super::world::{Due, World};
+use crate::event::App;
+use crate::lanes::{Directory, Envelope};
+use crate::turn::Core;
 
 /// A core that can be turned.
 pub trait Turn {
     /// One turn of the event loop, which does not sleep. False when the core has left; it is
     /// dropped then.
     fn turn(&mut self) -> bool;
+
+    /// When it must be turned though nothing reached its driver: at once if in the past, never if
+    /// `None`.
+    fn wants_turn(&self) -> Option<Instant> {
+        None
+    }
 }
 
-impl<F: FnMut() -> bool> Turn for F {
+impl<A: App> Turn for Core<A> {
     fn turn(&mut self) -> bool {
-        self()
+        !Core::turn(self).expect("the simulated driver never fails")
+    }
+
+    fn wants_turn(&self) -> Option<Instant> {
+        Core::wants_turn(self)
+    }
+}
+
+/// A core that whoever runs the simulation looks into between its turns.
+impl<T: Turn> Turn for Rc<RefCell<T>> {
+    fn turn(&mut self) -> bool {
+        self.borrow_mut().turn()
+    }
+
+    fn wants_turn(&self) -> Option<Instant> {
+        self.borrow().wants_turn()
     }
 }
 
@@ -91,11 +117,16 @@ impl Runner {
 
     fn survey(&self) -> (u64, Vec<usize>, Option<u64>) {
         let state = self.world.state.borrow();
-        let of = |index: &usize| &state.cores[*index];
-        let runnable = |(_, (id, _)): &(usize, &(usize, _))| of(id).is_runnable(state.now);
-        let indices = self.cores.iter().enumerate().filter(runnable).map(|(at, _)| at).collect();
-        let next_wake = self.cores.iter().filter_map(|(id, _)| of(id).wake_at).min();
-        (state.now, indices, next_wake)
+        let wishes = || self.cores.iter().map(|(_, core)| core.wants_turn());
+        let runnable = |(id, wish): (usize, Option<Instant>)| {
+            let due = wish.is_some_and(|at| at.as_nanos() <= state.now);
+            due || state.cores[id].has_news()
+        };
+        let ids = self.cores.iter().map(|(id, _)| *id);
+        let all = ids.zip(wishes()).enumerate();
+        let indices = all.filter(|(_, core)| runnable(*core)).map(|(at, _)| at).collect();
+        let next = wishes().flatten().map(Instant::as_nanos).min();
+        (state.now, indices, next)
     }
 
     fn draw(&self, end: u64) -> u64 {
@@ -104,7 +135,7 @@ impl Runner {
 
     fn turn(&mut self, index: usize) {
         let id = self.cores[index].0;
-        self.world.state.borrow_mut().note("turn", id as u64, 0);
+        self.world.state.borrow_mut().note(super::trace::TURN, id as u64, 0);
         if !self.cores[index].1.turn() {
             self.cores.remove(index);
         }
@@ -128,6 +159,17 @@ impl Runner {
         }
         true
     }
+}
+
+/// Posts to a core from outside all of them. False if it is not there.
+pub fn post<P>(directory: &Directory<P>, core: CoreId, message: P) -> bool {
+    let lane = directory.lane(core);
+    lane.is_some_and(|lane| lane.deliver(Envelope::Post { from: None, message }))
+}
+
+/// Asks a core to end. False if it is not there.
+pub fn retire<P>(directory: &Directory<P>, core: CoreId) -> bool {
+    directory.lane(core).is_some_and(|lane| lane.deliver(Envelope::Retire))
 }
 
 impl World {

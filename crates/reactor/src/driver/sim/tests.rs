@@ -308,6 +308,15 @@ fn a_slow_reader_holds_the_writer_up() {
     assert_eq!(slow.borrow().got, length);
 }
 
+/// A core that may be dropped from outside.
+struct Maybe(Shared<Option<Echo>>);
+
+impl Turn for Maybe {
+    fn turn(&mut self) -> bool {
+        self.0.borrow_mut().as_mut().is_some_and(Turn::turn)
+    }
+}
+
 type Shared<T> = Rc<RefCell<T>>;
 
 fn start_cat(world: &World) -> (Runner, Shared<Log>, Shared<Option<Echo>>) {
@@ -320,7 +329,7 @@ fn start_cat(world: &World) -> (Runner, Shared<Log>, Shared<Option<Echo>>) {
     let echo = Rc::new(RefCell::new(Some(echo)));
     let mut runner = Runner::new(world);
     let turned = echo.clone();
-    runner.add(CoreId(0), move || turned.borrow_mut().as_mut().is_some_and(Turn::turn));
+    runner.add(CoreId(0), Maybe(turned));
     (runner, log, echo)
 }
 
