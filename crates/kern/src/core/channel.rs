@@ -57,6 +57,12 @@ impl Core {
         if let Some(line) = self.line_mut(key) {
             line.decoder = decoder;
         }
+        // A client that does not read its answers may not ask for more.
+        if let Some(edge) = self.edges.get(key)
+            && io.is_full(edge.stream)
+        {
+            io.receive(edge.stream, false);
+        }
     }
 
     /// An HTTP+SSE client posted a message: it is acknowledged here and answered on the stream.

@@ -198,7 +198,17 @@ impl Core {
             StreamEvent::Received(chunk) => self.edge_received(io, key, &chunk),
             StreamEvent::Finished => self.edge_finished(io, key),
             StreamEvent::Closed(_) => self.edge_lost(io, key),
-            StreamEvent::Connected | StreamEvent::Drained => {}
+            StreamEvent::Drained => self.edge_drained(io, key),
+            StreamEvent::Connected => {}
+        }
+    }
+
+    /// The client reads again: so do we.
+    fn edge_drained(&mut self, io: &mut Io, key: Key) {
+        match self.edges.get(key) {
+            Some(Edge { kind: Kind::Http(_), .. }) => self.again.push(key),
+            Some(edge) => io.receive(edge.stream, true),
+            None => {}
         }
     }
 

@@ -36,7 +36,7 @@ impl Core {
         }
         let input: &[u8] = if waited { &kept } else { bytes };
         let mut used = 0;
-        while used < input.len() && self.is_idle(key) {
+        while used < input.len() && self.is_idle(key) && !io.is_full(stream) {
             match decoder.decode(&input[used..]) {
                 Ok(Decoded::Complete { request, consumed }) => {
                     self.http_request(io, key, &request);
@@ -83,10 +83,11 @@ impl Core {
         http.decoder = Some(decoder);
         http.input = rest;
         let whole = self.http_limits.message_bytes_max() + BEHIND_BYTES_MAX;
-        if http.input.len() > whole && !http.paused {
+        let full = io.is_full(edge.stream);
+        if (full || http.input.len() > whole) && !http.paused {
             http.paused = true;
             io.receive(edge.stream, false);
-        } else if http.paused && matches!(http.doing, Doing::Idle) {
+        } else if http.paused && !full && matches!(http.doing, Doing::Idle) {
             http.paused = false;
             io.receive(edge.stream, true);
         }
