@@ -26,14 +26,7 @@ fn key(slot: u32) -> Key {
 }
 
 fn small() -> Settings {
-    Settings {
-        submissions: 8,
-        completions: 16,
-        buffers: 8,
-        buffer_bytes: 512,
-        files: 4,
-        ..Settings::default()
-    }
+    Settings { submissions: 8, completions: 16, buffers: 8, buffer_bytes: 512, files: 4 }
 }
 
 /// Runs `body` with a driver of each size, unless there is no io_uring.

@@ -21,9 +21,6 @@ pub struct Settings {
     pub buffer_bytes: u32,
     /// Files the ring can hold references to; further streams work with plain descriptors.
     pub files: u32,
-    /// How long a completion that says nothing but "sent" may wait for company before it ends a
-    /// sleep. Zero: not at all.
-    pub linger: Duration,
 }
 
 impl Default for Settings {
@@ -34,7 +31,6 @@ impl Default for Settings {
             buffers: 1024,
             buffer_bytes: CHUNK_BYTES as u32,
             files: 16 << 10,
-            linger: Duration::from_micros(50),
         }
     }
 }
@@ -50,9 +46,6 @@ pub(super) const REAP_MAX: usize = 1024;
 pub(super) const PIECES_MAX: usize = 1024;
 /// Bytes one operation sends; the kernel's own limit is just below 2 GiB.
 pub(super) const SEND_MAX_BYTES: usize = 1 << 30;
-/// Batches up to this size usually leave within the call that hands them over, so their completion
-/// may linger.
-pub(super) const LINGER_MAX_BYTES: usize = 16 << 10;
 /// How long a dropped driver waits for cancelled operations before it leaks their memory.
 pub(super) const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Records of finished sends kept for reuse.

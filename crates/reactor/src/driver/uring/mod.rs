@@ -76,9 +76,6 @@ pub struct Uring {
     /// Records of sends for reuse; boxes, because the kernel may read a record where it is.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<send::Outgoing>>,
-    /// Small sends handed over since the last sleep.
-    lingering: usize,
-    linger: Duration,
     reads_many: bool,
     entropy: Entropy,
 }
@@ -121,8 +118,6 @@ impl Uring {
             ready: Vec::new(),
             done: Vec::with_capacity(REAP_MAX),
             spare: Vec::new(),
-            lingering: 0,
-            linger: settings.linger,
             reads_many: extras.reads_many,
             entropy: Entropy::default(),
         };
@@ -165,16 +160,8 @@ impl Uring {
                 left => Sleep::For(left),
             },
         };
-        let want = 1 + mem::take(&mut self.lingering);
-        let linger = match sleep {
-            Sleep::For(left) => self.linger.min(left),
-            _ => self.linger,
-        };
-        let entered = if sleep != Sleep::No && self.waker.fall_asleep() {
-            self.ring.enter(sleep, want, linger)
-        } else {
-            self.ring.enter(Sleep::No, 0, Duration::ZERO)
-        };
+        let sleeps = sleep != Sleep::No && self.waker.fall_asleep();
+        let entered = self.ring.enter(if sleeps { sleep } else { Sleep::No });
         let woken = self.waker.awake();
         entered?;
         let mut batch = mem::take(&mut self.done);
@@ -195,33 +182,30 @@ impl Uring {
         while self.ring.in_flight() > 0 {
             let left = until.since(monotonic());
             let sleep = if left.is_zero() { Sleep::No } else { Sleep::For(left) };
-            if self.ring.enter(sleep, 1, Duration::ZERO).is_err() {
+            if self.ring.enter(sleep).is_err() {
                 return false;
             }
             self.ring.reap(&mut batch, usize::MAX);
             for done in batch.drain(..) {
-                // Accepted descriptors and received buffers have owners even now.
-                match done.token.split() {
-                    (Op::Accept, entry) => self.accepted(entry, done, &mut ignored),
-                    (Op::Receive, entry) => self.received(entry, done, &mut ignored),
-                    _ => {}
+                // These would start again; everything else belongs to something that is shut.
+                if !matches!(done.token.split().0, Op::Wake | Op::Signals | Op::Exit) {
+                    self.complete(done, &mut ignored);
                 }
             }
-            ignored.clear();
+            debug_assert!(ignored.is_empty(), "what is shut reports nothing");
             if left.is_zero() && self.ring.in_flight() > 0 {
                 return false;
             }
         }
         // Closes were handed over without a completion to wait for.
-        self.ring.enter(Sleep::No, 0, Duration::ZERO).is_ok()
+        self.ring.enter(Sleep::No).is_ok()
     }
 }
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        for (_, stream) in self.streams.iter_mut() {
-            // No receive is started again while the rest is drained.
-            stream.wanted = false;
+        for entry in self.streams.keys() {
+            self.shut(entry);
         }
         for entry in self.listeners.keys() {
             self.shut_listener(entry);
@@ -337,8 +321,7 @@ impl Driver for Uring {
             completions.append(&mut self.ready);
             let sooner = [until, resumes].into_iter().flatten().min();
             let woken = self.pass(sooner, completions)?;
-            let over = until.is_some_and(|until| until <= monotonic());
-            if woken || over || !completions.is_empty() {
+            if woken || !completions.is_empty() || until.is_some_and(|until| until <= monotonic()) {
                 return Ok(());
             }
         }

@@ -47,11 +47,6 @@ impl<T> Registry<T> {
         self.entries.remove(entry)
     }
 
-    /// All entries, bound or not.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.entries.iter_mut()
-    }
-
     /// Keys of all entries, bound or not.
     pub(super) fn keys(&self) -> Vec<Key> {
         self.entries.keys()

@@ -83,7 +83,7 @@ pub(super) struct Ring {
     /// What did not fit the submission queue.
     waiting: VecDeque<Entry>,
     in_flight: usize,
-    can_linger: bool,
+    sleep_flags: EnterFlags,
 }
 
 impl Ring {
@@ -98,8 +98,13 @@ impl Ring {
             .setup_cqsize(settings.completions)
             .dontfork()
             .build(settings.submissions)?;
-        let can_linger = uring.params().is_feature_min_timeout();
-        Ok(Self { uring, waiting: VecDeque::new(), in_flight: 0, can_linger })
+        // An idle core is idle, not waiting for a disk, to whoever looks at the machine.
+        let sleep_flags = if uring.params().is_feature_no_iowait() {
+            EnterFlags::NO_IOWAIT
+        } else {
+            EnterFlags::empty()
+        };
+        Ok(Self { uring, waiting: VecDeque::new(), in_flight: 0, sleep_flags })
     }
 
     /// For registrations.
@@ -203,18 +208,17 @@ impl Ring {
         self.enqueue(entry);
     }
 
-    /// Hands everything over and waits until `want` completions are there or `sleep` is over;
-    /// with `linger`, fewer (but one) will do after that time.
+    /// Hands everything over and waits until a completion is there or `sleep` is over.
     ///
     /// Returns early on signals and when the kernel wants completions reaped first.
-    pub(super) fn enter(&mut self, sleep: Sleep, want: usize, linger: Duration) -> io::Result<()> {
+    pub(super) fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
         while !self.waiting.is_empty() {
             let before = self.waiting.len();
             self.refill();
             if self.waiting.is_empty() {
                 break;
             }
-            match self.enter_once(0, None) {
+            match self.enter_once(None) {
                 Ok(()) if self.waiting.len() < before => {}
                 other => return benign(other),
             }
@@ -225,7 +229,7 @@ impl Ring {
                     let queue = self.uring.submission();
                     queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
                 };
-                return if idle { Ok(()) } else { benign(self.enter_once(0, None)) };
+                return if idle { Ok(()) } else { benign(self.enter_once(None)) };
             }
             Sleep::For(duration) => Some(Timespec::from(duration)),
             Sleep::Ever => None,
@@ -234,13 +238,7 @@ impl Ring {
         if let Some(timeout) = &timeout {
             args = args.timespec(timeout);
         }
-        let mut want = want;
-        if self.can_linger && !linger.is_zero() {
-            args = args.min_wait_usec(linger.as_micros() as u32);
-        } else {
-            want = 1;
-        }
-        benign(self.enter_once(want, Some(&args)))
+        benign(self.enter_once(Some(&args)))
     }
 
     fn refill(&mut self) {
@@ -254,15 +252,18 @@ impl Ring {
         }
     }
 
-    fn enter_once(&mut self, want: usize, args: Option<&SubmitArgs<'_, '_>>) -> io::Result<()> {
+    fn enter_once(&mut self, args: Option<&SubmitArgs<'_, '_>>) -> io::Result<()> {
         let count = self.uring.submission().len() as u32;
         let submitter = self.uring.submitter();
+        let mut flags = EnterFlags::GETEVENTS;
         let Some(args) = args else {
-            let flags = EnterFlags::GETEVENTS.bits();
             // SAFETY: no argument is passed; the count is that of the queue.
-            return unsafe { submitter.enter::<libc::sigset_t>(count, 0, flags, None) }.map(drop);
+            let entered = unsafe { submitter.enter::<()>(count, 0, flags.bits(), None) };
+            return entered.map(drop);
         };
-        submitter.submit_with_args(want, args).map(drop)
+        flags |= EnterFlags::EXT_ARG | self.sleep_flags;
+        // SAFETY: the argument is of the type that `EXT_ARG` announces and outlives the call.
+        unsafe { submitter.enter(count, 1, flags.bits(), Some(args)) }.map(drop)
     }
 
     /// Moves up to `most` completions out.

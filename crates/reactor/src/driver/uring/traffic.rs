@@ -16,7 +16,7 @@ use rustix::net::Shutdown;
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::Uring;
-use super::limits::{LINGER_MAX_BYTES, SPARE_SENDS_MAX};
+use super::limits::SPARE_SENDS_MAX;
 use super::ring::Done;
 use super::send::{Outgoing, Progress, judge};
 use super::stream::{End, Ends, Registration, Stream};
@@ -130,8 +130,7 @@ impl Uring {
         if stream.output().is_none() {
             return Some((batch, Err(io::ErrorKind::BrokenPipe.into())));
         }
-        let bytes: usize = batch.pieces.iter().map(|piece| piece.as_slice().len()).sum();
-        if bytes == 0 {
+        if batch.pieces.iter().all(|piece| piece.as_slice().is_empty()) {
             return Some((batch, Ok(())));
         }
         assert!(stream.outgoing.is_none(), "one batch a stream at a time");
@@ -139,7 +138,6 @@ impl Uring {
         outgoing.load(batch);
         stream.outgoing = Some(outgoing);
         if stream.connecting.is_none() {
-            self.lingering += usize::from(bytes <= LINGER_MAX_BYTES);
             self.push_send(entry.expect("found above"));
         }
         None
