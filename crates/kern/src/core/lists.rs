@@ -140,10 +140,14 @@ impl Core {
         (Some(view), whole)
     }
 
-    /// Whether the upstream is on its first start.
+    /// Whether the upstream is on its first start, or so freshly up that no catalog shows it yet.
     pub(super) fn is_starting(&self, name: &str) -> bool {
-        self.upstreams.values().any(|upstream| {
-            *upstream.spec.name == *name && matches!(upstream.health, Health::Starting)
+        self.upstreams.values().filter(|upstream| *upstream.spec.name == *name).any(|upstream| {
+            match upstream.health {
+                Health::Starting => true,
+                Health::Up(_) => self.catalog.one(name).is_none(),
+                Health::Down(_) => false,
+            }
         })
     }
 
