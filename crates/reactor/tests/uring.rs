@@ -68,10 +68,12 @@ fn pump(driver: &mut Uring, mut done: impl FnMut(&mut Uring, Completion) -> bool
 fn idle(driver: &mut Uring, time: Duration) -> Vec<Completion> {
     let until = driver.now() + time;
     let mut all = Vec::new();
-    while driver.now() < until {
+    loop {
         driver.wait(Some(until), &mut all).unwrap();
+        if driver.now() >= until {
+            return all;
+        }
     }
-    all
 }
 
 fn owned(bytes: &[u8]) -> Batch {

@@ -179,9 +179,11 @@ impl Uring {
         let until = monotonic() + DRAIN_MAX;
         let mut batch = Vec::new();
         let mut ignored = Vec::new();
-        while self.ring.in_flight() > 0 {
+        while !self.ring.is_idle() {
             let left = until.since(monotonic());
-            let sleep = if left.is_zero() { Sleep::No } else { Sleep::For(left) };
+            // Closes complete without a word, so there is nothing to sleep for once they are alone.
+            let sleeps = !left.is_zero() && self.ring.in_flight() > 0;
+            let sleep = if sleeps { Sleep::For(left) } else { Sleep::No };
             if self.ring.enter(sleep).is_err() {
                 return false;
             }
@@ -193,12 +195,11 @@ impl Uring {
                 }
             }
             debug_assert!(ignored.is_empty(), "what is shut reports nothing");
-            if left.is_zero() && self.ring.in_flight() > 0 {
+            if left.is_zero() && !self.ring.is_idle() {
                 return false;
             }
         }
-        // Closes were handed over without a completion to wait for.
-        self.ring.enter(Sleep::No).is_ok()
+        true
     }
 }
 

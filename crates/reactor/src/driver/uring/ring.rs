@@ -122,6 +122,11 @@ impl Ring {
         self.in_flight
     }
 
+    /// Whether everything was handed over and has completed.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.in_flight == 0 && self.waiting.is_empty() && self.uring.submission().is_empty()
+    }
+
     /// Hands an operation over at the next [`Ring::enter`].
     ///
     /// # Safety
@@ -212,15 +217,14 @@ impl Ring {
     ///
     /// Returns early on signals and when the kernel wants completions reaped first.
     pub(super) fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
-        while !self.waiting.is_empty() {
-            let before = self.waiting.len();
+        loop {
             self.refill();
             if self.waiting.is_empty() {
                 break;
             }
-            match self.enter_once(None) {
-                Ok(()) if self.waiting.len() < before => {}
-                other => return benign(other),
+            let entered = self.enter_once(None);
+            if entered.is_err() || self.uring.submission().is_full() {
+                return benign(entered);
             }
         }
         let timeout = match sleep {
