@@ -26,20 +26,22 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// The catalog after this one, of `lists` in the operator's order. Views of upstreams whose
-    /// lists are the very same are kept, not built again.
+    /// The catalog after this one, of `lists` in the operator's order; `declared` as for
+    /// [`View::merged_among`]. Views of upstreams whose lists are the very same are kept, not built
+    /// again.
     ///
     /// # Panics
     /// As [`View::merged`].
-    pub fn next(&self, lists: &[Arc<Lists>]) -> Self {
+    pub fn next(&self, lists: &[Arc<Lists>], declared: usize) -> Self {
         let same = |view: &View, lists: &[Arc<Lists>]| {
             view.upstreams().len() == lists.len()
                 && view.upstreams().zip(lists).all(|(one, two)| Arc::ptr_eq(one, two))
         };
-        let all = if same(&self.all, lists) {
+        let renames = declared.max(lists.len()) > 1;
+        let all = if same(&self.all, lists) && self.all.renames() == renames {
             Arc::clone(&self.all)
         } else {
-            Arc::new(View::merged(lists))
+            Arc::new(View::merged_among(lists, declared))
         };
         let one = lists.iter().map(|lists| {
             let known = self.one.get(&lists.upstream);
@@ -99,10 +101,10 @@ mod tests {
     #[test]
     fn a_new_catalog_builds_only_what_changed() {
         let (a, b) = (upstream("a", &["x"]), upstream("b", &["y"]));
-        let first = Catalog::default().next(&[Arc::clone(&a), Arc::clone(&b)]);
-        let same = first.next(&[Arc::clone(&a), Arc::clone(&b)]);
+        let first = Catalog::default().next(&[Arc::clone(&a), Arc::clone(&b)], 2);
+        let same = first.next(&[Arc::clone(&a), Arc::clone(&b)], 2);
         assert!(Arc::ptr_eq(first.all(), same.all()));
-        let changed = first.next(&[Arc::clone(&a), upstream("b", &["y", "z"])]);
+        let changed = first.next(&[Arc::clone(&a), upstream("b", &["y", "z"])], 2);
         let one = |catalog: &Catalog, name| Arc::clone(catalog.one(name).expect("known"));
         assert!(Arc::ptr_eq(&one(&first, "a"), &one(&changed, "a")));
         assert!(!Arc::ptr_eq(&one(&first, "b"), &one(&changed, "b")));
@@ -110,6 +112,17 @@ mod tests {
         let kinds: Vec<_> = Catalog::changed(first.all(), changed.all()).collect();
         assert_eq!(kinds, [ListKind::Tools]);
         assert!(changed.one("c").is_none());
+    }
+
+    #[test]
+    fn an_upstream_that_dies_renames_nobody_elses_tools() {
+        let (a, b) = (upstream("a", &["x"]), upstream("b", &["y"]));
+        let name = |catalog: &Catalog| catalog.all().tool("a__x").is_some();
+        let both = Catalog::default().next(&[Arc::clone(&a), b], 2);
+        let one = both.next(&[Arc::clone(&a)], 2);
+        assert!(name(&both) && name(&one));
+        let alone = one.next(&[a], 1);
+        assert!(!name(&alone) && alone.all().tool("x").is_some());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Core {
         let view = Arc::new(match (endpoint, lists.as_slice()) {
             (Some(_), [one]) => View::single(one),
             (Some(_), _) => return (None, whole),
-            (None, lists) => View::merged(lists),
+            (None, lists) => View::merged_among(lists, self.setup.upstreams.len()),
         });
         if whole {
             self.views.insert(session, Arc::clone(&view));

@@ -85,7 +85,8 @@ impl Core {
         self.registry.dirty = false;
         let lists: Vec<_> = self.registry.offers.values().map(Arc::clone).collect();
         let last = Arc::clone(&self.registry.last);
-        io.errand(move || Post::Built(Arc::new(last.next(&lists))));
+        let declared = self.setup.upstreams.len();
+        io.errand(move || Post::Built(Arc::new(last.next(&lists, declared))));
     }
 
     pub(super) fn built(&mut self, io: &mut Io, catalog: Arc<Catalog>) {

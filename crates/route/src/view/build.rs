@@ -26,7 +26,7 @@ impl View {
     /// The view of one upstream alone: every name and URI is its own.
     pub fn single(lists: &Arc<Lists>) -> Self {
         let endpoint = hash::stable(1, &[&lists.upstream]) as u32;
-        Self::build(endpoint, std::slice::from_ref(lists))
+        Self::build(endpoint, std::slice::from_ref(lists), false)
     }
 
     /// The view of several upstreams, in the operator's order; of one alone it changes no names.
@@ -37,14 +37,23 @@ impl View {
     /// If two upstreams have one name, or one of several a name that is none
     /// ([`kern_mcp::names::is_upstream_name`]): the configuration must rule that out.
     pub fn merged(lists: &[Arc<Lists>]) -> Self {
-        Self::build(hash::stable(2, &[]) as u32, lists)
+        Self::merged_among(lists, lists.len())
     }
 
-    fn build(endpoint: u32, lists: &[Arc<Lists>]) -> Self {
+    /// As [`View::merged`], with names that other upstreams' coming and going does not change:
+    /// `declared` counts all that share the endpoint, those too that offer nothing now.
+    ///
+    /// # Panics
+    /// As [`View::merged`].
+    pub fn merged_among(lists: &[Arc<Lists>], declared: usize) -> Self {
+        Self::build(hash::stable(2, &[]) as u32, lists, declared.max(lists.len()) > 1)
+    }
+
+    fn build(endpoint: u32, lists: &[Arc<Lists>], renames: bool) -> Self {
         let names: HashSet<&str> = lists.iter().map(|one| &*one.upstream).collect();
         assert_eq!(names.len(), lists.len(), "upstreams have distinct names");
         let named = |name| kern_mcp::names::is_upstream_name(name);
-        assert!(lists.len() < 2 || names.iter().all(|name| named(name)), "{names:?}");
+        assert!(!renames || names.iter().all(|name| named(name)), "{names:?}");
         let mut view = View {
             endpoint,
             sources: lists.iter().map(Source::new).collect(),
@@ -52,6 +61,7 @@ impl View {
             links: HashMap::new(),
             patterns: Vec::new(),
             sole: sole(lists),
+            renames,
             capabilities: merge::capabilities(lists),
             instructions: merge::instructions(lists),
             hasher: DefaultHashBuilder::default(),

@@ -37,6 +37,7 @@ pub struct View {
     patterns: Vec<Pattern>,
     /// The only upstream with the resources capability.
     sole: Option<u32>,
+    renames: bool,
     capabilities: Bytes,
     instructions: Option<String>,
     hasher: DefaultHashBuilder,
@@ -200,7 +201,7 @@ impl View {
 
     /// Whether names carry their upstream's name, because several upstreams share the endpoint.
     pub fn renames(&self) -> bool {
-        self.sources.len() > 1
+        self.renames
     }
 }
 
