@@ -218,7 +218,8 @@ impl Core {
             if !first {
                 self.lists_changed_for(io, session);
             }
-            return self.serve_patient(io);
+            self.patient_due = true;
+            return;
         }
         if first {
             let took_s = self.now.since(hosted.instance.started()).as_secs_f32();
@@ -262,7 +263,8 @@ impl Core {
             for flight in lost.into_iter().chain(waiting) {
                 self.fail_flight(io, flight, &format!("upstream {name:?} is down: {text}"));
             }
-            return self.serve_patient(io);
+            self.patient_due = true;
+            return;
         }
         let first_core = self.setup.cores[0];
         self.post_to(io, first_core, Post::Offer { upstream: id, lists: None });

@@ -169,6 +169,7 @@ impl Core {
         let known = self
             .patient
             .iter()
+            .rev()
             .find(|patient| patient.reply == inbound.reply && patient.message == inbound.message);
         let until = known.map_or(self.now + PATIENCE, |patient| patient.until);
         if until <= self.now || self.patient.len() >= PATIENT_MAX || self.draining {
@@ -198,11 +199,18 @@ impl Core {
     }
 
     /// Something changed: requests that waited try again. Those that still must wait stay, with
-    /// the patience they had.
-    pub(super) fn serve_patient(&mut self, io: &mut Io) {
-        let waiting = std::mem::take(&mut self.patient);
+    /// the patience they had. With `overdue`, only those whose patience is over try.
+    pub(super) fn serve_patient(&mut self, io: &mut Io, overdue: bool) {
+        let now = self.now;
+        let tries = |patient: &mut Patient| !overdue || patient.until <= now;
+        let waiting: Vec<_> = self.patient.extract_if(.., tries).collect();
         for patient in waiting {
-            let Ok(envelope) = scan(&patient.message, &self.scan_limits) else { continue };
+            let Ok(envelope) = scan(&patient.message, &self.scan_limits) else {
+                let why = "the limits of the configuration changed meanwhile";
+                let era = patient.revision.era();
+                self.refuse_id(io, patient.reply, &patient.id, era, why);
+                continue;
+            };
             let message = patient.message.clone();
             let inbound = Inbound {
                 reply: patient.reply,

@@ -142,6 +142,8 @@ pub struct Core {
     registry: registry::Registry,
     /// Requests for lists that wait for servers to start.
     patient: Vec<lists::Patient>,
+    /// They try again when the event at hand was dealt with, never from inside it.
+    patient_due: bool,
     /// The request that just asked to wait on.
     kept_waiting: Option<ReplyTo>,
 
@@ -183,6 +185,7 @@ impl Core {
             settle_by: Instant::ZERO,
             registry: registry::Registry::default(),
             patient: Vec::new(),
+            patient_due: false,
             kept_waiting: None,
             draining: false,
             out: Vec::new(),
@@ -246,7 +249,7 @@ impl Core {
             Timer::Instance(key) => self.instance_wake(io, key),
             Timer::Stopping(key) => self.stopping_overdue(io, key),
             Timer::Sweep => self.sweep(io),
-            Timer::Lists => self.serve_patient(io),
+            Timer::Lists => self.serve_patient(io, true),
             Timer::Drain => self.drained(io, true),
             Timer::Grace(upstream) => self.grace_over(io, UpstreamId(upstream)),
         }
@@ -254,6 +257,7 @@ impl Core {
 
     fn sweep(&mut self, io: &mut Io) {
         io.timer(SWEEP_EVERY, Timer::Sweep.token());
+        self.settle(io);
         self.sweep_links(io);
         self.sweep_sessions(io);
         self.sweep_asks(io);
@@ -364,6 +368,9 @@ impl App for Core {
             Event::Signal(_) => self.tell_all(io, || Post::Stop),
             Event::Post { message, .. } => self.post(io, message),
             Event::Retire => self.retire(io),
+        }
+        if std::mem::take(&mut self.patient_due) {
+            self.serve_patient(io, false);
         }
         while let Some(edge) = self.again.pop() {
             self.http_input(io, edge, &[]);

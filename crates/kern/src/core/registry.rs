@@ -118,7 +118,7 @@ impl Core {
             let after = Arc::clone(&self.catalog);
             self.lists_changed(io, &before, &after);
         }
-        self.serve_patient(io);
+        self.patient_due = true;
     }
 
     pub(super) fn take_health(&mut self, io: &mut Io, id: UpstreamId, health: Health) {
@@ -140,10 +140,15 @@ impl Core {
                 }
             }
         }
+        self.settle(io);
+        self.patient_due = true;
+    }
+
+    /// Tells all cores once no upstream is on its first start, or had time enough for it.
+    pub(super) fn settle(&mut self, io: &mut Io) {
         if self.is_first() && !self.settled && self.is_settled() {
             self.show_catalog(io);
         }
-        self.serve_patient(io);
     }
 }
 

@@ -124,9 +124,7 @@ impl Core {
             revision: client.revision,
             prefer: Era::Legacy,
         };
-        let key = self.host(io, id, &spec, Some(session), profile)?;
-        self.private.insert((session, id), key);
-        Some(key)
+        self.host(io, id, &spec, Some(session), profile)
     }
 
     fn host(
@@ -168,6 +166,10 @@ impl Core {
             reopen: false,
             mentioned: self.now,
         });
+        // Known before it starts: a start that fails at once must not lead to another.
+        if let Some(session) = session {
+            self.private.insert((session, id), key);
+        }
         let now = self.now;
         self.drive(io, key, |instance, fx| instance.start(now, fx));
         Some(key)
