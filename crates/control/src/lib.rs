@@ -28,7 +28,7 @@ mod surroundings;
 mod table;
 pub mod watch;
 
-pub use config::{Clients, Config, DiscoverPlan, parse_config, parse_plan};
+pub use config::{Clients, Config, DiscoverPlan, nearest, parse_config, parse_plan};
 pub use consent::{Answer, Consent, ConsentRequest, ConsentStore, ask};
 pub use diff::{Diff, diff};
 pub use discover::{

@@ -31,6 +31,8 @@ pub(crate) fn configure(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientC
         return Err(format!("no trusted roots were found: {why}"));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    // The first use takes a few hundred milliseconds: here, off the cores.
+    provider.secure_random.fill(&mut [0; 1]).map_err(|_| "no random bytes are to be had")?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

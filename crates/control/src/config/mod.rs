@@ -13,6 +13,7 @@ use std::path::Path;
 
 pub(crate) use check::parse_listen;
 pub(crate) use name::{distinct_name, fit_name};
+pub use nearest::nearest;
 pub(crate) use upstream::{command_words, is_header_name, is_managed_header};
 
 use crate::discover::ClientId;

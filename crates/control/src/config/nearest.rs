@@ -4,7 +4,7 @@
 const WORD_MAX: usize = 40;
 
 /// The word of `known` that is so near to `word` that a slip explains the difference.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let wanted = plain(word);
     if wanted.chars().count() > WORD_MAX {

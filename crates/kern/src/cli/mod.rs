@@ -1,10 +1,19 @@
 //! What a person types: the verbs of `kern` and their flags.
 
+mod call;
+mod call_args;
+mod client;
+mod client_talk;
 mod discover;
 mod doctor;
 mod log;
+mod ls;
+mod prompt;
+mod read;
 mod serve;
 mod setup;
+mod show;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +51,18 @@ enum Verb {
     /// List the MCP servers that the clients on this machine declare.
     #[command(after_help = DISCOVER_EXAMPLES)]
     Discover(discover::DiscoverArgs),
+    /// List tools, prompts, resources or upstreams.
+    #[command(after_help = ls::EXAMPLES)]
+    Ls(ls::LsArgs),
+    /// Call a tool.
+    #[command(after_help = call::EXAMPLES)]
+    Call(call::CallArgs),
+    /// Read a resource.
+    #[command(after_help = read::EXAMPLES)]
+    Read(read::ReadArgs),
+    /// Fill in a prompt.
+    #[command(after_help = prompt::EXAMPLES)]
+    Prompt(prompt::PromptArgs),
     /// Say what this machine offers, and what to do about what is missing.
     Doctor(doctor::DoctorArgs),
 }
@@ -126,11 +147,20 @@ pub fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(&around, &args.overrides()),
         Verb::Discover(args) => discover::run(&around, &args),
         Verb::Doctor(args) => doctor::run(&around, &args),
+        Verb::Ls(args) => client_verb(ls::run(&around, &args)),
+        Verb::Call(args) => client_verb(call::run(&around, &args)),
+        Verb::Read(args) => client_verb(read::run(&around, &args)),
+        Verb::Prompt(args) => client_verb(prompt::run(&around, &args)),
     };
     match done {
         Ok(code) => code,
         Err(why) => fail(&why),
     }
+}
+
+/// Client verbs tell failures apart by their exit status.
+fn client_verb(done: Result<ExitCode, client_talk::Failure>) -> Result<ExitCode, String> {
+    Ok(done.unwrap_or_else(|failure| show::failure(&failure)))
 }
 
 fn fail(why: &str) -> ExitCode {

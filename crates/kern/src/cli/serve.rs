@@ -35,7 +35,7 @@ pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCo
     let keeper = keeper();
     let ids: Vec<CoreId> = (0..cores).map(|core| CoreId(core as u8)).collect();
     let mut setups = Setups::default();
-    let setup = Arc::new(setups.make(plan.clone(), around, ids.clone(), keeper.clone()));
+    let setup = Arc::new(setups.make(plan.clone(), around, ids.clone(), keeper.clone(), None));
 
     let (ready, listening) = channel();
     let (stdio_done, stdio_gone) = channel();
@@ -143,15 +143,15 @@ fn driver(plan: &Plan) -> Choice {
     }
 }
 
-/// Port 0 means any: it is chosen once, so that all cores listen on the same.
+/// Port 0 means any: it is chosen once, so that all cores listen on the same. They share the port,
+/// which another process could then share too; asking for it alone first finds that out.
 fn choose_port(plan: &mut Plan, cores: usize) -> Result<(), String> {
     if let Some(address) = plan.serve.listen
-        && address.port() == 0
         && cores > 1
     {
         let probe = TcpListener::bind(address)
             .and_then(|listener| listener.local_addr())
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            .map_err(|error| cannot_listen(&format!("cannot listen on {address}: {error}")))?;
         plan.serve.listen = Some(SocketAddr::new(address.ip(), probe.port()));
     }
     Ok(())
@@ -168,6 +168,13 @@ fn listens(plan: &Plan) -> impl Fn(CoreId) -> Vec<Listen> + Send + Sync + Clone 
     }
 }
 
+fn cannot_listen(why: &str) -> String {
+    match why.contains("in use") {
+        true => format!("{why}; another kern may run there: choose --listen"),
+        false => why.to_owned(),
+    }
+}
+
 fn say_where(
     listening: &Receiver<Result<Local, String>>,
     expected: usize,
@@ -178,10 +185,7 @@ fn say_where(
         let local = listening
             .recv_timeout(LISTEN_WAIT)
             .map_err(|_| "the event loops do not say where they listen".to_owned())?
-            .map_err(|why| match why.contains("in use") {
-                true => format!("{why}; another kern may run there: choose --listen"),
-                false => why,
-            })?;
+            .map_err(|why| cannot_listen(&why))?;
         if !said.contains(&local) {
             match &local {
                 Local::Tcp(address) => {
@@ -262,7 +266,7 @@ impl Reload {
                 "configuration reloaded"
             );
             let (ids, keeper) = (self.ids.clone(), self.keeper.clone());
-            let setup = Arc::new(self.setups.make(plan.clone(), &self.around, ids, keeper));
+            let setup = Arc::new(self.setups.make(plan.clone(), &self.around, ids, keeper, None));
             self.handle.post_all(|| Post::Setup(Arc::clone(&setup)));
             self.plan = plan;
         }

@@ -18,13 +18,14 @@ pub(super) struct Setups {
 }
 
 impl Setups {
-    /// The setup of `plan` for these cores.
+    /// The setup of `plan` for these cores. Its HTTP servers are reached over `unix` if there is one.
     pub(super) fn make(
         &mut self,
         plan: Plan,
         around: &Surroundings,
         cores: Vec<CoreId>,
         keeper: Option<PathBuf>,
+        unix: Option<PathBuf>,
     ) -> Setup {
         let mut known = HashMap::new();
         for upstream in &plan.upstreams {
@@ -35,7 +36,7 @@ impl Setups {
                 .filter(|(before, spec)| before.same_settings(upstream) && spec.launch.is_ok());
             let spec = match kept {
                 Some((_, spec)) => Arc::clone(spec),
-                None => Arc::new(self.spec(upstream, around)),
+                None => Arc::new(self.spec(upstream, around, unix.clone())),
             };
             known.insert(upstream.name.clone(), (upstream.clone(), spec));
         }
@@ -44,7 +45,7 @@ impl Setups {
         Setup { plan: Arc::new(plan), upstreams, keeper, cores }
     }
 
-    fn spec(&mut self, plan: &UpstreamPlan, around: &Surroundings) -> Spec {
+    fn spec(&mut self, plan: &UpstreamPlan, around: &Surroundings, unix: Option<PathBuf>) -> Spec {
         let id = UpstreamId(self.next);
         self.next += 1;
         let launch = plan.resolve(around).map_err(|errors| {
@@ -58,6 +59,7 @@ impl Setups {
             start_timeout: Duration::from_millis(plan.start_timeout_ms),
             tools: plan.tools.clone(),
             launch,
+            unix,
         }
     }
 }

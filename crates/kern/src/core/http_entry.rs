@@ -27,6 +27,7 @@ enum Place<'a> {
     /// Where HTTP+SSE clients post.
     Messages(&'a str),
     Health,
+    Status,
     Nowhere,
 }
 
@@ -39,6 +40,7 @@ fn place(target: &str) -> Place<'_> {
         (Some("sse"), name, None) => Place::Sse(name),
         (Some("messages"), None, None) => Place::Messages(query),
         (Some("healthz"), None, None) => Place::Health,
+        (Some("status"), None, None) => Place::Status,
         _ => Place::Nowhere,
     }
 }
@@ -77,6 +79,12 @@ impl Core {
             (Place::Health, Verb::Get | Verb::Head) => self.respond(io, key, |out, keep_alive| {
                 encode::response(out, 200, "text/plain", &[], keep_alive, &[b"ok\n"]);
             }),
+            (Place::Status, Verb::Get | Verb::Head) => {
+                let status = self.status(io);
+                self.respond(io, key, |out, keep_alive| {
+                    encode::response(out, 200, "application/json", &[], keep_alive, &[&status]);
+                });
+            }
             (Place::Mcp(name), Verb::Post) => self.mcp_post(io, key, request, name),
             (Place::Mcp(_), Verb::Get) => self.mcp_get(io, key, request),
             (Place::Mcp(_), Verb::Delete) => self.mcp_delete(io, key, request),

@@ -111,9 +111,10 @@ impl Core {
         };
         let Ok(kern_control::Launch::Remote(remote)) = &spec.launch else { return None };
         let (host, port) = (remote.endpoint.host.clone(), remote.endpoint.port);
-        let target = match remote.endpoint.tls {
-            true => Target::Tls { host, port },
-            false => Target::Tcp { host, port },
+        let target = match (&spec.unix, remote.endpoint.tls) {
+            (Some(path), _) => Target::Unix(path.clone()),
+            (None, true) => Target::Tls { host, port },
+            (None, false) => Target::Tcp { host, port },
         };
         let mut happenings = std::mem::take(&mut self.happenings);
         let link = slot.as_mut()?;

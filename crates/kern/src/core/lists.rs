@@ -12,7 +12,7 @@ use kern_terms::{Era, Instant, Key, Revision};
 
 use super::place::Place;
 use super::timers::Timer;
-use super::words::{Health, ReplyTo};
+use super::words::{Health, ReplyTo, STILL_STARTING};
 use super::{Core, Io};
 use crate::pipeline::{self, Fault, Inbound};
 use kern_mcp::errors::Cause;
@@ -157,7 +157,7 @@ impl Core {
         if let Some(upstream) = known.find(|upstream| *upstream.spec.name == *name) {
             return match &upstream.health {
                 Health::Down(why) => format!("upstream {name:?} is down: {why}"),
-                Health::Starting => format!("upstream {name:?} is still starting: try again"),
+                Health::Starting => format!("upstream {name:?} is {STILL_STARTING}"),
                 Health::Up(_) => format!("upstream {name:?} has just started: try again"),
             };
         }
@@ -193,7 +193,8 @@ impl Core {
 
     pub(crate) fn wait_for_servers(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
         if !self.be_patient(io, inbound) {
-            let fault = Fault::new(Cause::Internal, "the servers are still starting: try again");
+            let why = format!("the servers are {STILL_STARTING}");
+            let fault = Fault::new(Cause::Internal, why);
             self.refuse_with(io, inbound, fault);
         }
     }

@@ -17,7 +17,7 @@ use super::{Core, Io};
 use crate::pipeline::{Fault, Inbound};
 
 /// What the gateway says of itself.
-pub(super) const INFO: &str = concat!(
+pub(crate) const INFO: &str = concat!(
     r#"{"name":"kern","title":"Kernmantle","version":""#,
     env!("CARGO_PKG_VERSION"),
     r#""}"#

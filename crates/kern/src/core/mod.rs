@@ -28,6 +28,7 @@ mod place;
 mod registry;
 mod returns;
 mod sessions;
+mod status;
 pub mod timers;
 mod upstreams;
 pub mod words;
@@ -50,6 +51,8 @@ use hosted::Hosted;
 use place::Upstream;
 use timers::Timer;
 use words::{Post, ReplyTo, Setup, UpstreamId};
+
+pub(crate) use local::INFO;
 
 /// The core's handle.
 pub type Io = kern_reactor::Io<Post>;

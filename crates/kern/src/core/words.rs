@@ -14,6 +14,9 @@ use kern_mcp::Envelope;
 use kern_route::{Catalog, Lists};
 use kern_terms::{CoreId, FlightId, Key, Revision};
 
+/// What an error says of an upstream on its first start: asking again later may work.
+pub const STILL_STARTING: &str = "still starting: try again";
+
 /// Names one upstream of one configuration: an unchanged upstream keeps it over a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamId(pub u32);
@@ -56,6 +59,8 @@ pub struct Spec {
     pub tools: ToolFilter,
     /// How it is started, or why it can't be.
     pub launch: Result<Launch, String>,
+    /// The Unix socket an HTTP server is reached over, instead of its host and port.
+    pub unix: Option<PathBuf>,
 }
 
 /// Where an answer goes: one exchange of one client connection.

@@ -83,6 +83,7 @@ impl Gateway {
                 timeout: Duration::from_secs(20),
                 start_timeout: Duration::from_secs(10),
                 tools: ToolFilter::default(),
+                unix: None,
                 launch: Ok(launch(name, *reach)),
             };
             (id, Arc::new(spec))

@@ -1,23 +1,20 @@
 //! Where do unpredictable bits come from?
 //!
-//! From the cryptographic library that TLS uses anyway, a block at a time.
-
-use rustls::crypto::SecureRandom;
+//! From the system, a block at a time. Not from the library that TLS uses: its first use gathers
+//! jitter for a few hundred milliseconds, during which a core would serve nobody.
 
 /// Numbers drawn at once.
 const BLOCK: usize = 32;
 
 /// A core's supply of random numbers.
 pub(crate) struct Entropy {
-    source: &'static dyn SecureRandom,
     block: [u8; BLOCK * 8],
     used: usize,
 }
 
 impl Default for Entropy {
     fn default() -> Self {
-        let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        Self { source, block: [0; BLOCK * 8], used: BLOCK }
+        Self { block: [0; BLOCK * 8], used: BLOCK }
     }
 }
 
@@ -25,7 +22,7 @@ impl Entropy {
     /// 64 bits nobody can guess.
     pub(crate) fn draw(&mut self) -> u64 {
         if self.used == BLOCK {
-            self.source.fill(&mut self.block).expect("the system gives random bytes");
+            getrandom::fill(&mut self.block).expect("the system gives random bytes");
             self.used = 0;
         }
         let at = self.used * 8;
