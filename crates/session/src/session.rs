@@ -40,6 +40,9 @@ impl Level {
     }
 }
 
+/// Capabilities of a client that can be asked something in mid-call.
+const CONVERSATIONS: [&str; 3] = ["sampling", "elicitation", "roots"];
+
 /// One client of the old era, from `initialize` to the end.
 #[derive(Debug)]
 pub struct Session {
@@ -67,6 +70,7 @@ pub struct Session {
     pub connections: u32,
     /// When it was last heard of.
     pub seen: Instant,
+    converses: bool,
 }
 
 impl Session {
@@ -90,6 +94,7 @@ impl Session {
             token,
             revision,
             endpoint,
+            converses: CONVERSATIONS.iter().any(|name| json::field(&capabilities, name).is_some()),
             capabilities,
             info,
             initialized: false,
@@ -106,9 +111,7 @@ impl Session {
     /// `elicitation` or `roots`. Such a client may not share a server process with others, since a
     /// request of an old server does not say which call caused it.
     pub fn converses(&self) -> bool {
-        ["sampling", "elicitation", "roots"]
-            .iter()
-            .any(|name| json::field(&self.capabilities, name).is_some())
+        self.converses
     }
 
     /// Whether a log message of `level` should reach the client. Before `logging/setLevel` the

@@ -27,6 +27,11 @@ impl Core {
         }
     }
 
+    /// The conversation that `reply` leads to, if its connection is of this core and carries one.
+    pub(super) fn line_of(&mut self, reply: ReplyTo) -> Option<&mut Line> {
+        if reply.core == self.id { self.line_mut(reply.edge) } else { None }
+    }
+
     /// Where messages of a conversation go.
     fn channel_reply(&self, key: Key) -> ReplyTo {
         let exchange = match self.edges.get(key) {
@@ -166,7 +171,7 @@ impl Core {
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get_mut(key)) {
             return session.calls.insert(id.into(), flight).is_none();
         }
-        if let Some(line) = self.line_mut(inbound.reply.edge) {
+        if let Some(line) = self.line_of(inbound.reply) {
             return line.calls.insert(id.into(), flight).is_none();
         }
         if let Some(Edge { kind: edge::Kind::Http(http), .. }) =
@@ -184,6 +189,14 @@ impl Core {
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
             return session.calls.contains_key(id);
         }
-        self.line_mut(inbound.reply.edge).is_some_and(|line| line.calls.contains_key(id))
+        self.line_of(inbound.reply).is_some_and(|line| line.calls.contains_key(id))
+    }
+
+    /// How many requests of this client are on their way.
+    pub(super) fn open_calls(&mut self, inbound: &Inbound<'_>) -> usize {
+        if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
+            return session.calls.len();
+        }
+        self.line_of(inbound.reply).map_or(0, |line| line.calls.len())
     }
 }

@@ -136,6 +136,11 @@ fn write_http(
 ) -> After {
     match doing {
         Doing::Idle => After::Stay,
+        Doing::SessionStream { http10, .. } if ending == Ending::Nothing => {
+            let http10 = *http10;
+            io.send_with(stream, |out| end_stream(out, http10));
+            After::Done { keep_alive: false }
+        }
         Doing::SessionStream { http10, .. } | Doing::Channel { http10, .. } => {
             if matches!(ending, Ending::More | Ending::Answer(_)) {
                 let http10 = *http10;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method, encode};
+use kern_session::Session;
 use kern_terms::{FlightId, Key, Revision};
 use kern_upstream::builtin::{self, Course};
 use kern_upstream::call::{self, Call};
@@ -90,12 +91,14 @@ impl Core {
 
     pub(crate) fn fly(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: Destination) {
         let most = self.setup.plan.limits.flights / self.setup.cores.len().max(1);
-        if self.draining || self.flights.len() >= most.clamp(1, FlightId::SLOTS_MAX) {
-            return self.refuse_busy(io, inbound);
-        }
+        let crowded = self.open_calls(inbound) >= Session::CALLS_MAX;
         let Some(upstream) = self.upstreams.get(&to.upstream) else {
             return self.refuse(io, inbound, Cause::Internal, "the upstream was removed");
         };
+        let full = upstream.flights >= most.max(1) || self.flights.len() >= FlightId::SLOTS_MAX;
+        if self.draining || crowded || full {
+            return self.refuse_busy(io, inbound);
+        }
         let timeout = upstream.spec.timeout;
         let place = self.place(io, inbound.session, to.upstream);
         if place == Place::Builtin {
@@ -131,6 +134,9 @@ impl Core {
     ) -> Key {
         let bytes = |span: kern_mcp::Span| Box::from(span.of(inbound.message));
         let asked = inbound.text(inbound.envelope.uri);
+        if let Some(upstream) = self.upstreams.get_mut(&to.upstream) {
+            upstream.flights += 1;
+        }
         self.flights.insert_with(|key| Flight {
             reply: inbound.reply,
             id: inbound.id().into(),
@@ -244,8 +250,11 @@ impl Core {
         if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
             session.calls.remove(&flight.id);
             session.seen = self.now;
-        } else if let Some(line) = self.line_mut(flight.reply.edge) {
+        } else if let Some(line) = self.line_of(flight.reply) {
             line.calls.remove(&flight.id);
+        }
+        if let Some(upstream) = self.upstreams.get_mut(&flight.upstream) {
+            upstream.flights = upstream.flights.saturating_sub(1);
         }
         Some(flight)
     }

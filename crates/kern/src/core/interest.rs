@@ -23,8 +23,12 @@ use crate::pipeline::Inbound;
 
 /// Listen streams of one core.
 const LISTENS_MAX: usize = 10_000;
+/// Listen streams of one conversation.
+const LISTENS_OF_LINE_MAX: usize = 256;
 /// Resources one listen stream may name.
 const RESOURCES_MAX: usize = 1_000;
+/// Longest URI that can be subscribed to, bytes: it is kept as long as the subscription.
+const URI_BYTES_MAX: usize = 8 << 10;
 
 /// A `subscriptions/listen` of a client.
 #[derive(Debug)]
@@ -67,9 +71,21 @@ impl Core {
         let lists = LIST_MEMBERS.map(|(member, _)| json::field(filter, member) == Some(b"true"));
         let named = json::field(filter, "resourceSubscriptions").unwrap_or(b"[]");
         let resources: BTreeSet<String> = json::items(named).filter_map(json::text).collect();
-        if resources.len() > RESOURCES_MAX || self.listens.len() >= LISTENS_MAX || self.draining {
+        if resources.iter().any(|uri| uri.len() > URI_BYTES_MAX) {
+            let why = "a URI in params.notifications.resourceSubscriptions is too long";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        }
+        let of_line = self.line_of(inbound.reply).map_or(0, |line| line.listens.len());
+        let full = self.listens.len() >= LISTENS_MAX || of_line >= LISTENS_OF_LINE_MAX;
+        if resources.len() > RESOURCES_MAX || full || self.draining {
             let why = "too many subscriptions are open: close some first";
             return self.refuse(io, inbound, Cause::Internal, why);
+        }
+        if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get(inbound.reply.edge)
+            && matches!(&http.doing, Doing::Waiting(exchange) if !exchange.accepts_stream)
+        {
+            let why = "Accept must list text/event-stream: the answer is a stream";
+            return self.refuse(io, inbound, Cause::InvalidRequest, why);
         }
         let listen = Listen {
             reply: inbound.reply,
@@ -164,6 +180,9 @@ impl Core {
         let Some(uri) = inbound.text(inbound.envelope.uri) else {
             return self.refuse(io, inbound, Cause::InvalidParams, "params.uri must be a string");
         };
+        if uri.len() > URI_BYTES_MAX {
+            return self.refuse(io, inbound, Cause::InvalidParams, "params.uri is too long");
+        }
         let destination = match self.route(io, inbound) {
             Routed::To(destination) => destination,
             Routed::Wait => return self.wait_for_servers(io, inbound),

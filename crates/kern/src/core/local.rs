@@ -25,6 +25,9 @@ pub(crate) const INFO: &str = concat!(
 /// What it offers whatever stands behind it: lists may change, and it tells.
 const CAPABILITIES: &str = r#"{"logging":{},"completions":{},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}"#;
 
+/// Longest description of a client that is kept for its session, bytes: capabilities and name.
+const CLIENT_BYTES_MAX: usize = 128 << 10;
+
 impl Core {
     pub(crate) fn initialize(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
         let Some(view) = self.greeting_view(io, inbound) else { return };
@@ -42,12 +45,18 @@ impl Core {
             Some(raw) if raw.starts_with(b"{") => Bytes::copy_from_slice(raw),
             _ => Bytes::from_static(b"{}"),
         };
-        if inbound.session.is_some() {
+        if inbound.session.is_some()
+            || self.line_of(inbound.reply).is_some_and(|line| line.session.is_some())
+        {
             let why = "this connection has a session already";
             return self.refuse(io, inbound, Cause::InvalidRequest, why);
         }
         let token = Token::new(self.id, io.random(), io.random());
         let (capabilities, info) = (object("capabilities"), object("clientInfo"));
+        if capabilities.len() + info.len() > CLIENT_BYTES_MAX {
+            let why = "params.capabilities and params.clientInfo are too long";
+            return self.refuse(io, inbound, Cause::InvalidParams, why);
+        }
         let endpoint = inbound.endpoint.clone();
         let session = Session::new(token, revision, endpoint, capabilities, info, self.now);
         let Ok(key) = self.sessions.open(session) else {

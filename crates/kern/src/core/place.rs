@@ -32,6 +32,10 @@ pub(super) struct Upstream {
     pub(super) link: Option<HttpLink>,
     /// The shared instance, on the core that hosts it.
     pub(super) hosted: Option<Key>,
+    /// Requests of this core on their way to it.
+    pub(super) flights: usize,
+    /// The log said that it has as many instances as it may have.
+    pub(super) crowded: bool,
     /// Flights that wait for its first start.
     pub(super) waiting: VecDeque<Key>,
     /// When it went down, on the core that keeps the catalog.

@@ -89,28 +89,18 @@ impl Core {
     /// A GET asks for the stream of its session. A second one replaces the first: the client lost
     /// it without our hearing of it.
     pub(super) fn attach(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
-        if to.core != self.id {
-            // The stream's own core opens it once the session is known to exist.
-            let exists = self.sessions.find(&token);
-            match exists {
-                Some(key) => {
-                    self.streams.insert(key, to);
-                    self.connected(key, 1);
-                    self.deliver_open(io, to, token);
-                }
-                None => self.deny_stream(io, to),
-            }
-            return;
-        }
         if token.core != self.id {
             return self.open_session_stream(io, to, token);
         }
         let Some(key) = self.sessions.find(&token) else { return self.deny_stream(io, to) };
-        let previous = self.streams.insert(key, to);
-        self.connected(key, 1);
-        self.open_session_stream(io, to, token);
-        if let Some(previous) = previous.filter(|previous| previous.core == self.id) {
-            self.close_edge(io, previous.edge);
+        match self.streams.insert(key, to) {
+            Some(previous) => self.deliver(io, previous, b"", Ending::Nothing),
+            None => self.connected(key, 1),
+        }
+        // The stream's own core opens it, now that the session is known to exist.
+        match to.core == self.id {
+            true => self.open_session_stream(io, to, token),
+            false => self.deliver_open(io, to, token),
         }
     }
 
@@ -167,10 +157,13 @@ impl Core {
             self.lose_interest(io, session.endpoint.as_ref(), &uri);
         }
         if let Some(stream) = self.streams.remove(&key)
-            && stream.core == self.id
-            && self.line_mut(stream.edge).is_none()
+            && self.line_of(stream).is_none()
         {
-            self.close_edge(io, stream.edge);
+            self.deliver(io, stream, b"", Ending::Nothing);
+        }
+        let its = |patient: &mut super::lists::Patient| patient.session == Some(key);
+        for patient in self.patient.extract_if(.., its).collect::<Vec<_>>() {
+            self.deliver(io, patient.reply, b"", Ending::Nothing);
         }
         let own: Vec<_> = self
             .private

@@ -58,6 +58,8 @@ impl Core {
                 health,
                 link,
                 hosted: None,
+                flights: 0,
+                crowded: false,
                 waiting: VecDeque::new(),
                 down_since: None,
             },
@@ -109,9 +111,15 @@ impl Core {
         id: UpstreamId,
     ) -> Option<Key> {
         let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
-        let spec = Arc::clone(&self.upstreams.get(&id)?.spec);
-        if self.hosted.len() >= most.max(1) {
-            tracing::warn!(upstream = &*spec.name, limit = most, "too many server instances");
+        let upstream = self.upstreams.get_mut(&id)?;
+        let spec = Arc::clone(&upstream.spec);
+        // A session with a server behind a URL is no process: sessions bound those.
+        let running = self.hosted.iter().filter(|(_, hosted)| hosted.upstream == id).count();
+        if matches!(spec.launch, Ok(Launch::Command(_))) && running >= most.max(1) {
+            if !std::mem::replace(&mut upstream.crowded, true) {
+                let name = &*spec.name;
+                tracing::warn!(upstream = name, limit = most, "no more instances: clients share");
+            }
             return None;
         }
         let client = self.sessions.get(session)?;

@@ -83,7 +83,8 @@ pub enum Ending {
     Answer(u16),
     /// It was no request: acknowledged with 202.
     Accepted,
-    /// No answer will come (a cancelled request): end without one.
+    /// No answer will come (a cancelled request), or a session's own stream is over: end without
+    /// one.
     Nothing,
 }
 
