@@ -12,8 +12,11 @@ use std::time::Duration;
 use kern_mcp::{Envelope, Method, Splice, encode, errors};
 use kern_session::Session;
 use kern_terms::{Instant, Key};
+use kern_upstream::http::Post as HttpPost;
 
-use super::words::{Ending, UpstreamId};
+use super::http_calls::legacy_headers;
+use super::http_link::{ASIDE, Which};
+use super::words::{Ending, Health, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::Inbound;
 
@@ -54,8 +57,7 @@ impl Core {
         // A shared server over HTTP has its instance on the core that hosts it, if not here.
         let known = self.upstreams.get(&upstream);
         let Some(hosted) = hosted.or_else(|| known?.hosted) else {
-            tracing::warn!(?upstream, "a shared server asked its client something: ignored");
-            return;
+            return self.answer_shared(io, upstream, envelope.method, id);
         };
         if envelope.method == Method::Ping {
             let mut out = Vec::new();
@@ -96,6 +98,28 @@ impl Core {
     fn any_call(&self, session: Key) -> Option<super::words::ReplyTo> {
         let calls = &self.sessions.get(session)?.calls;
         calls.values().find_map(|id| Some(self.flights.get(self.flight_key(*id)?)?.reply))
+    }
+
+    /// Answers a shared server behind a URL whose instance is on another core.
+    fn answer_shared(&mut self, io: &mut Io, id: UpstreamId, method: Method, ask: &[u8]) {
+        let Some(Health::Up(up)) = self.upstreams.get(&id).map(|it| it.health.clone()) else {
+            return;
+        };
+        let mut body = Vec::new();
+        if method == Method::Ping {
+            encode::result(&mut body, ask, b"{}");
+        } else {
+            let why = "this client declared no such capability";
+            encode::error(&mut body, Some(ask), errors::METHOD_NOT_FOUND, why, None);
+        }
+        let headers = legacy_headers(up.revision, up.session_id.as_deref());
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        self.with_link(io, Which::Shared(id), &[], |link, wire, now, _| {
+            let (headers, body): (_, &[&[u8]]) = (headers.as_slice(), &[&body]);
+            let post = HttpPost { path: None, headers, body, replayable: false, tag: ASIDE };
+            link.post(wire, now, post).is_ok()
+        });
     }
 
     fn refuse_server(&mut self, io: &mut Io, hosted: Key, id: &[u8], code: i64, why: &str) {

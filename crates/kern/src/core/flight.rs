@@ -236,8 +236,11 @@ impl Core {
             let (session, upstream) = (flight.session, flight.upstream);
             let revision = flight.revision;
             let place = self.place(io, session, upstream);
-            if let (Place::Private(hosted), Some(flight)) = (place, self.flights.get_mut(key)) {
-                flight.private = Some(hosted);
+            if let Some(flight) = self.flights.get_mut(key) {
+                flight.private = match place {
+                    Place::Private(hosted) => Some(hosted),
+                    _ => None,
+                };
             }
             self.send_call(io, key, place, &parked.call(revision));
         }

@@ -190,10 +190,7 @@ impl Core {
     pub(super) fn call_ended(&mut self, io: &mut Io, which: Which, tag: u64, how: Ended) {
         let Some(key) = FlightId::from_number(tag & BELOW).and_then(|id| self.flight_key(id))
         else {
-            if tag & POSTED != 0 && !matches!(how, Ended::Complete { .. }) {
-                tracing::debug!(?how, "a posted message was not taken");
-            }
-            return;
+            return self.posted_elsewhere(io, which, tag, how);
         };
         match how {
             Ended::Complete { .. } if tag & POSTED != 0 => {}
@@ -205,6 +202,20 @@ impl Core {
         }
     }
 
+    /// A posted call of another core, or one that is over: the other core hears of a failure.
+    fn posted_elsewhere(&mut self, io: &mut Io, which: Which, tag: u64, how: Ended) {
+        let why = match how {
+            Ended::Complete { .. } => return,
+            Ended::Failed { why, .. } => why,
+            Ended::Refused { status, .. } => format!("the server answered with HTTP {status}"),
+        };
+        let Which::Private(hosted) = which else { return };
+        let upstream = self.hosted.get(hosted).map(|hosted| hosted.upstream);
+        if let (Some(id), true) = (FlightId::from_number(tag & BELOW), tag & POSTED != 0) {
+            self.give_back(io, id, upstream, &why);
+        }
+    }
+
     pub(super) fn call_refused(
         &mut self,
         io: &mut Io,
@@ -213,13 +224,19 @@ impl Core {
         status: u16,
         body: &[u8],
     ) {
-        if status == 404 && self.try_again(io, which, key) {
+        // Some servers say of a session they don't know that the request is a bad one.
+        let session_lost = status == 404 || (status == 400 && mentions_session(body));
+        if session_lost && self.try_again(io, which, key) {
             return;
         }
         if let Ok(envelope) = scan(body, &self.scan_limits)
             && envelope.kind == kern_mcp::Kind::Error
         {
-            return self.on_call_stream(io, key, None, body, &envelope);
+            self.on_call_stream(io, key, None, body, &envelope);
+            // Some servers answer a refused request under an id of their own.
+            if self.flights.get(key).is_none() {
+                return;
+            }
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let why = format!("the server answered with HTTP {status}: {}", text.trim());
@@ -249,6 +266,10 @@ impl Core {
         self.post_to(io, owner, Post::SessionLost { upstream: id, session_id });
         true
     }
+}
+
+fn mentions_session(body: &[u8]) -> bool {
+    body.windows(7).any(|word| word.eq_ignore_ascii_case(b"session"))
 }
 
 pub(super) fn legacy_headers(

@@ -253,7 +253,14 @@ impl Core {
         envelope: &Envelope,
     ) {
         let shared = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted);
-        let Some(key) = hosted.or(shared) else { return };
+        let Some(key) = hosted.or(shared) else {
+            let owner = self.setup.owner(upstream);
+            if owner != self.id {
+                let message = Bytes::copy_from_slice(message);
+                io.post(owner, Post::Changed { upstream, message });
+            }
+            return;
+        };
         let session = self.hosted.get(key).and_then(|hosted| hosted.session);
         if let (Some(session), Method::ResourcesUpdated) = (session, envelope.method) {
             if let Some(to) =
@@ -267,6 +274,13 @@ impl Core {
         self.drive(io, key, |instance, fx| {
             instance.notified(now, message, envelope, fx);
         });
+    }
+
+    /// Another core heard from a server of this one, on a call's stream, that something changed.
+    pub(super) fn changed_at_host(&mut self, io: &mut Io, upstream: UpstreamId, message: &[u8]) {
+        if let Ok(envelope) = kern_mcp::scan(message, &self.scan_limits) {
+            self.server_changed(io, upstream, None, message, &envelope);
+        }
     }
 
     /// The host of a shared server heard of a changed resource: all cores are told.

@@ -11,6 +11,7 @@ mod answers;
 mod asks;
 mod channel;
 mod deliver;
+mod drain;
 mod edge;
 mod flight;
 mod guard;
@@ -33,7 +34,7 @@ pub mod timers;
 mod upstreams;
 pub mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ pub type Io = kern_reactor::Io<Post>;
 
 /// How often links and sessions are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long a draining core waits for requests in hand.
-const DRAIN_MOST: Duration = Duration::from_secs(10);
+/// Posts kept about upstreams that this core was not told of yet.
+const EARLY_MAX: usize = 10_000;
 /// How long bytes queued for a closing client connection may take to leave.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -151,6 +152,14 @@ pub struct Core {
     kept_waiting: Option<ReplyTo>,
 
     draining: bool,
+    /// Time for draining is up.
+    hurried: bool,
+    /// Cores that wait for no answer any more.
+    quiet: BTreeSet<CoreId>,
+    /// What was said of upstreams of a configuration that is still on its way to this core.
+    early: Vec<Post>,
+    /// The newest upstream this core was told of.
+    newest: Option<UpstreamId>,
     out: Vec<u8>,
     effects: Vec<kern_upstream::Effect>,
     happenings: Vec<kern_upstream::http::Happening>,
@@ -191,6 +200,10 @@ impl Core {
             patient_due: false,
             kept_waiting: None,
             draining: false,
+            hurried: false,
+            quiet: BTreeSet::new(),
+            early: Vec::new(),
+            newest: None,
             out: Vec::new(),
             effects: Vec::new(),
             happenings: Vec::new(),
@@ -207,6 +220,17 @@ impl Core {
         self.sessions.set_most(setup.plan.limits.sessions);
         self.setup = setup;
         self.apply_upstreams(io);
+        for post in std::mem::take(&mut self.early) {
+            self.post(io, post);
+        }
+    }
+
+    /// Keeps what is said of an upstream whose configuration has not come here yet: another core
+    /// may have it already.
+    fn keep_early(&mut self, upstream: UpstreamId, post: Post) {
+        if self.newest.is_none_or(|newest| newest < upstream) && self.early.len() < EARLY_MAX {
+            self.early.push(post);
+        }
     }
 
     fn post(&mut self, io: &mut Io, message: Post) {
@@ -227,7 +251,7 @@ impl Core {
             Post::Dispatch(dispatch) => self.dispatched(io, *dispatch),
             Post::Cancel { upstream, flight } => self.cancel_at_host(io, upstream, flight),
             Post::Return { upstream, flight, message, envelope } => {
-                self.returned(io, upstream, flight, &message, &envelope);
+                self.returned(io, upstream, None, flight, &message, &envelope);
             }
             Post::Failed { upstream, flight, why } => {
                 self.flight_failed(io, upstream, flight, &why)
@@ -236,7 +260,11 @@ impl Core {
             Post::Updated { upstream, uri, message } => {
                 self.resource_updated(io, upstream, &uri, &message);
             }
+            Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
             Post::Stop => self.retire(io),
+            Post::Quiet(core) => {
+                self.quiet.insert(core);
+            }
             Post::Report(to) => {
                 // Whoever asked may have given up waiting.
                 let _ = to.send(self.report());
@@ -253,7 +281,7 @@ impl Core {
             Timer::Stopping(key) => self.stopping_overdue(io, key),
             Timer::Sweep => self.sweep(io),
             Timer::Lists => self.serve_patient(io, true),
-            Timer::Drain => self.drained(io, true),
+            Timer::Drain => self.drain_now(io),
             Timer::Grace(upstream) => self.grace_over(io, UpstreamId(upstream)),
         }
     }
@@ -291,41 +319,6 @@ impl Core {
         }
     }
 
-    /// Stops taking clients, and leaves once nothing is in hand.
-    fn retire(&mut self, io: &mut Io) {
-        if std::mem::replace(&mut self.draining, true) {
-            return;
-        }
-        tracing::debug!(core = self.id.0, "draining");
-        for listener in std::mem::take(&mut self.listeners) {
-            io.unlisten(listener);
-        }
-        for listen in self.listens.keys() {
-            self.end_listen(io, listen);
-        }
-        io.timer(DRAIN_MOST, Timer::Drain.token());
-    }
-
-    /// Goes on with draining: first requests end, then servers, then the core.
-    fn drained(&mut self, io: &mut Io, now: bool) {
-        if now {
-            for flight in self.flights.keys() {
-                self.fail_flight(io, flight, "the gateway is shutting down");
-            }
-        }
-        if !self.flights.is_empty() {
-            return;
-        }
-        for edge in self.edges.keys() {
-            self.close_edge(io, edge);
-        }
-        for key in self.hosted.keys() {
-            self.stop_hosted(io, key);
-        }
-        if self.hosted.is_empty() {
-            io.leave();
-        }
-    }
 }
 
 /// An event of one stream.
@@ -367,7 +360,7 @@ impl App for Core {
             Event::Callback { .. } => {}
             Event::Exited { child, exit } => self.child_exited(io, child, exit),
             Event::Signal(Signal::Hangup) => {}
-            Event::Signal(_) if self.draining => self.drained(io, true),
+            Event::Signal(_) if self.draining => self.drain_now(io),
             Event::Signal(_) => self.tell_all(io, || Post::Stop),
             Event::Post { message, .. } => self.post(io, message),
             Event::Retire => self.retire(io),
@@ -379,7 +372,7 @@ impl App for Core {
             self.http_input(io, edge, &[]);
         }
         if self.draining {
-            self.drained(io, false);
+            self.drained(io);
         }
         io.untrack();
     }

@@ -49,7 +49,9 @@ impl Core {
     pub(super) fn offered(&mut self, io: &mut Io, id: UpstreamId, lists: Option<Arc<Lists>>) {
         let grace = Duration::from_millis(self.setup.plan.limits.grace_ms);
         let now = self.now;
-        let Some(upstream) = self.upstreams.get_mut(&id) else { return };
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return self.keep_early(id, Post::Offer { upstream: id, lists });
+        };
         match lists {
             Some(lists) => {
                 upstream.down_since = None;
@@ -122,7 +124,9 @@ impl Core {
     }
 
     pub(super) fn take_health(&mut self, io: &mut Io, id: UpstreamId, health: Health) {
-        let Some(upstream) = self.upstreams.get_mut(&id) else { return };
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return self.keep_early(id, Post::Health { upstream: id, health });
+        };
         let down = match &health {
             Health::Down(why) => Some(format!("upstream {:?} is down: {why}", upstream.spec.name)),
             _ => None,

@@ -8,6 +8,7 @@ use kern_mcp::{Envelope, Kind, Method, Splice, errors, json};
 use kern_session::Level;
 use kern_terms::{Era, FlightId, Key, Revision};
 
+use super::flight::Flight;
 use super::words::{Ending, Post, UpstreamId};
 use super::{Core, Io};
 
@@ -24,18 +25,22 @@ impl Core {
     }
 
     /// Brings a server's message to its flight, on whichever core that is.
+    /// `private` is the instance it came from where that runs for one session alone.
     pub(super) fn bring_back(
         &mut self,
         io: &mut Io,
         upstream: UpstreamId,
+        private: Option<Key>,
         flight: FlightId,
         message: &[u8],
         envelope: &Envelope,
     ) {
         if flight.core() == self.id {
-            return self.returned(io, upstream, flight, message, envelope);
+            return self.returned(io, upstream, private, flight, message, envelope);
         }
-        if self.setup.cores.contains(&flight.core()) {
+        // A session's own server is on the session's core, and so are its flights.
+        if private.is_none()
+            && self.setup.cores.contains(&flight.core()) {
             let message = Bytes::copy_from_slice(message);
             let envelope = Box::new(*envelope);
             io.post(flight.core(), Post::Return { upstream, flight, message, envelope });
@@ -46,6 +51,7 @@ impl Core {
         &mut self,
         io: &mut Io,
         upstream: UpstreamId,
+        private: Option<Key>,
         id: FlightId,
         message: &[u8],
         envelope: &Envelope,
@@ -54,7 +60,8 @@ impl Core {
             tracing::debug!(?id, "an answer came too late");
             return;
         };
-        if self.flights.get(key).is_none_or(|flight| flight.upstream != upstream) {
+        let sent = |flight: &Flight| flight.upstream == upstream && flight.private == private;
+        if !self.flights.get(key).is_some_and(sent) {
             tracing::warn!(?upstream, "a server answered a request that was not sent to it");
             return;
         }
@@ -179,7 +186,8 @@ impl Core {
         let Some(known) = self.hosted.get(hosted) else { return };
         let (upstream, session) = (known.upstream, known.session);
         if let Some(flight) = Self::flight_of(message, envelope) {
-            return self.bring_back(io, upstream, flight, message, envelope);
+            let private = session.map(|_| hosted);
+            return self.bring_back(io, upstream, private, flight, message, envelope);
         }
         match envelope.kind {
             Kind::Result | Kind::Error => self.own_answer(io, hosted, message, envelope),

@@ -32,6 +32,7 @@ impl Core {
                 self.add_upstream(io, *id, spec);
             }
         }
+        self.newest = self.newest.max(setup.upstreams.keys().last().copied());
         self.views.clear();
         self.registry_setup(io);
     }

@@ -184,8 +184,12 @@ pub enum Post {
     Interest { upstream: UpstreamId, uri: String, on: bool },
     /// A resource changed; as its server names it.
     Updated { upstream: UpstreamId, uri: String, message: Bytes },
+    /// To the host of an upstream: it said on a call's stream that something changed.
+    Changed { upstream: UpstreamId, message: Bytes },
     /// The process is to end in order.
     Stop,
+    /// A core that drains waits for no answer any more.
+    Quiet(CoreId),
     /// Somebody outside wants to know how this core fares.
     Report(std::sync::mpsc::Sender<Report>),
 }
