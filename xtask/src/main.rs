@@ -3,6 +3,7 @@
 //! One subcommand a question; each says what is wrong and what to do, and exits with 1 if anything is.
 
 mod arrows;
+mod bench;
 mod ci;
 mod conformance;
 mod tidy;
@@ -29,6 +30,8 @@ enum Command {
     Arrows,
     /// Run the official conformance suite
     Conformance(conformance::ConformanceArgs),
+    /// Measure
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(root, &args),
         Command::Arrows => arrows::run(root),
         Command::Conformance(args) => conformance::run(args),
+        Command::Bench(args) => bench::run(root, &args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

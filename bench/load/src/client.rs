@@ -1,0 +1,178 @@
+//! The loop: read an answer, check it, send the next request.
+//!
+//! Invariants: one request in flight a connection; a latency runs from before the request is
+//! written to after the answer is read whole; only answers that come within the counted time are
+//! counted. Nothing is allocated in the loop.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+
+use crate::answer::Answer;
+use crate::histogram::Histogram;
+use crate::options::Options;
+use crate::proc;
+use crate::question::Question;
+
+/// Without any answer for so long the server is dead.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: mio::net::TcpStream,
+    question: Question,
+    answer: Answer,
+    session: Option<String>,
+    sent: Instant,
+}
+
+/// What came out of a run.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) window: Duration,
+    pub(crate) latencies: Histogram,
+    /// CPU time of the server within the window.
+    pub(crate) server_cpu: Duration,
+    /// CPU time of this process within the window.
+    pub(crate) load_cpu: Duration,
+    /// CPU time of anybody else on the server's processor within the window.
+    pub(crate) others_cpu: Duration,
+    /// The server's memory at the end.
+    pub(crate) rss_kib: u64,
+    pub(crate) request_bytes: usize,
+    pub(crate) answer_bytes: usize,
+}
+
+/// The clocks of everybody at one moment.
+struct Clocks {
+    at: Instant,
+    server: Duration,
+    load: Duration,
+    busy: Duration,
+}
+
+impl Clocks {
+    fn read(options: &Options) -> Self {
+        Self {
+            server: options.pid.map(proc::cpu_time).unwrap_or_default(),
+            load: proc::cpu_time(std::process::id()),
+            busy: options.server_core.map(proc::busy_time).unwrap_or_default(),
+            at: Instant::now(),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        stream: mio::net::TcpStream,
+        question: Question,
+        answer: Answer,
+        session: Option<String>,
+    ) -> Self {
+        Self { stream, question, answer, session, sent: Instant::now() }
+    }
+
+    /// Its session's id.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// Sends the next request, which `now` is the time of.
+    fn send(&mut self, now: Instant) -> Result<(), String> {
+        self.question.advance();
+        self.answer.clear();
+        self.sent = now;
+        // One small request fits the socket's empty buffer.
+        match self.stream.write(self.question.bytes()) {
+            Ok(count) if count == self.question.bytes().len() => Ok(()),
+            Ok(_) => Err("a request was not taken whole".into()),
+            Err(error) => Err(format!("a request cannot be sent: {error}")),
+        }
+    }
+
+    /// Reads what came; whether the answer is whole and right.
+    fn receive(&mut self, buffer: &mut [u8], options: &Options) -> Result<bool, String> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Err("the server closed a connection".into()),
+                Ok(count) => {
+                    if self.answer.push(&buffer[..count])? {
+                        self.answer.check(&self.question, options.era)?;
+                        return Ok(true);
+                    }
+                    // A short read has emptied the socket: the next bytes wake us again.
+                    if count < buffer.len() {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("the connection broke: {error}")),
+            }
+        }
+    }
+}
+
+/// Warms up, then counts.
+///
+/// # Errors
+/// The first wrong answer, lost connection, or silence.
+pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted, String> {
+    let failed = |error| format!("cannot wait for sockets: {error}");
+    let mut poll = Poll::new().map_err(failed)?;
+    let mut events = Events::with_capacity(1024);
+    for (at, client) in clients.iter_mut().enumerate() {
+        let registry = poll.registry();
+        registry.register(&mut client.stream, Token(at), Interest::READABLE).map_err(failed)?;
+    }
+    for client in clients.iter_mut() {
+        client.send(Instant::now())?;
+    }
+    let mut buffer = vec![0; 64 << 10];
+    let mut latencies = Histogram::new();
+    let mut answer_bytes = 0;
+    let mut start: Option<Clocks> = None;
+    let mut until = Instant::now() + options.warm_up;
+    loop {
+        poll.poll(&mut events, Some(SILENCE)).map_err(failed)?;
+        if events.is_empty() {
+            return Err(format!("no answer for {} s", SILENCE.as_secs()));
+        }
+        let mut now = Instant::now();
+        for event in &events {
+            let client = &mut clients[event.token().0];
+            if !client.receive(&mut buffer, options)? {
+                continue;
+            }
+            now = Instant::now();
+            answer_bytes = client.answer.len();
+            if start.is_some() {
+                latencies.add((now - client.sent).as_nanos() as u64);
+            }
+            client.send(now)?;
+        }
+        if now < until {
+            continue;
+        }
+        let clocks = Clocks::read(options);
+        let Some(start) = start.take() else {
+            until = clocks.at + options.duration;
+            start = Some(clocks);
+            continue;
+        };
+        let server_cpu = clocks.server.saturating_sub(start.server);
+        let busy = clocks.busy.saturating_sub(start.busy);
+        return Ok(Counted {
+            window: clocks.at - start.at,
+            latencies,
+            server_cpu,
+            load_cpu: clocks.load.saturating_sub(start.load),
+            others_cpu: busy.saturating_sub(server_cpu),
+            rss_kib: options.pid.map(proc::rss_kib).unwrap_or_default(),
+            request_bytes: clients.first().map_or(0, |client| client.question.bytes().len()),
+            answer_bytes,
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! How fast does a server answer tool calls, and is every answer right?
+//!
+//! One thread, some connections, one request in flight on each. After a warm-up it counts for a
+//! while, then prints one JSON object. The first wrong answer, lost connection or refused request
+//! ends the run with status 1: numbers of a server that errs are worth nothing.
+//!
+//! Measured closed-loop: the next request leaves when the answer to the last has come, so that a
+//! stalled server also stalls the load (latencies are those of clients that wait).
+
+mod answer;
+mod client;
+mod histogram;
+mod options;
+mod proc;
+mod question;
+mod setup;
+
+use std::process::ExitCode;
+
+use options::Options;
+
+fn main() -> ExitCode {
+    let outcome = Options::parse(std::env::args().skip(1)).and_then(|options| run(&options));
+    match outcome {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("load: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<String, String> {
+    let mut clients = setup::connect(options)?;
+    let counted = client::drive(options, &mut clients);
+    let ended = setup::goodbye(options, clients);
+    let counted = counted?;
+    ended?;
+    let seconds = counted.window.as_secs_f64();
+    let requests = counted.latencies.count();
+    let us = |quantile: f64| counted.latencies.quantile(quantile) as f64 / 1000.0;
+    Ok(format!(
+        concat!(
+            "{{\"requests\":{},\"seconds\":{:.6},\"p50_us\":{:.2},\"p99_us\":{:.2},",
+            "\"p999_us\":{:.2},\"max_us\":{:.2},\"server_cpu_s\":{:.6},\"load_cpu_s\":{:.6},",
+            "\"others_cpu_s\":{:.6},\"rss_kib\":{},\"answer_bytes\":{},\"request_bytes\":{}}}"
+        ),
+        requests,
+        seconds,
+        us(0.5),
+        us(0.99),
+        us(0.999),
+        us(1.0),
+        counted.server_cpu.as_secs_f64(),
+        counted.load_cpu.as_secs_f64(),
+        counted.others_cpu.as_secs_f64(),
+        counted.rss_kib,
+        counted.answer_bytes,
+        counted.request_bytes,
+    ))
+}

@@ -1,0 +1,108 @@
+//! A server process under test.
+//!
+//! Invariants: it is killed when its guard drops; where `setpriv` exists also when this process is
+//! killed. Its process id is that of the server itself: what stands before it on the command line
+//! replaces itself.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::machine::Machine;
+
+/// Longest time a server may take until it accepts connections.
+const START: Duration = Duration::from_secs(20);
+
+/// A running server.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `program` on the processor `core` and waits until it accepts connections. `arguments`
+    /// gets the address to listen at.
+    pub(super) fn start(
+        machine: &Machine,
+        core: Option<usize>,
+        program: &Path,
+        arguments: impl Fn(SocketAddr) -> Vec<String>,
+        log: PathBuf,
+    ) -> Result<Self, String> {
+        let address = free_address()?;
+        let mut command = bound(machine, core, program);
+        command.args(arguments(address));
+        let logs = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
+        let (one, two) =
+            logs.map_err(|error| format!("cannot write {}: {error}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(one).stderr(two);
+        let child = command
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let mut server = Self { child, address, log };
+        server.wait()?;
+        Ok(server)
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let until = Instant::now() + START;
+        while TcpStream::connect(self.address).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("it ended ({status}):\n{}", self.tail()));
+            }
+            if Instant::now() > until {
+                return Err(format!("nothing listens at {}:\n{}", self.address, self.tail()));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last lines it wrote.
+    pub(super) fn tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone after this.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command for `program` on a processor, ended with this process.
+pub(super) fn bound(machine: &Machine, core: Option<usize>, program: &Path) -> Command {
+    let mut words: Vec<std::ffi::OsString> = Vec::new();
+    if let (Some(core), Some(_)) = (core, machine.cores) {
+        words.extend(["taskset".into(), "--cpu-list".into(), core.to_string().into()]);
+    }
+    if machine.setpriv {
+        words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into));
+    }
+    words.push(program.into());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> Result<SocketAddr, String> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .map_err(|error| format!("no free port: {error}"))
+}
