@@ -60,7 +60,6 @@ pub(super) fn run(around: &Surroundings, args: &CallArgs) -> Result<ExitCode, Fa
         .map_err(|why| Failure::usage(format!("{why}\n{}", usage(&name, &tool, &target))))?;
     let members = format!("\"name\":{},\"arguments\":{arguments}", Value::from(name));
     let result = client.ask("tools/call", &members)?;
-    drop(client);
     Ok(print(&result, args.to.json))
 }
 

@@ -118,7 +118,8 @@ impl Client {
         let ids = vec![CoreId(0)];
         let setup = Setups::default().make(plan, around, ids, super::serve::keeper(), unix);
         if let Some(Err(why)) = setup.upstreams.values().next().map(|spec| &spec.launch) {
-            return Err(Failure::Usage(why.clone()));
+            let why = why.strip_prefix("upstream `server`, ").unwrap_or(why);
+            return Err(Failure::usage(why));
         }
         let (theirs, stream) = pair().map_err(failed)?;
         let socket = theirs.set_nonblocking(true).map(|()| socket(theirs)).map_err(failed)?;
@@ -261,6 +262,8 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.ticker.clear();
         if let Some(cluster) = self.cluster.take() {
+            // The event loop does not wait for a client that is gone.
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
             cluster.handle().stop();
             // How it ended changes nothing any more.
             let _ = cluster.join();

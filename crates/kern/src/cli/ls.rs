@@ -98,7 +98,6 @@ fn list(
     for method in methods {
         lists.push((member(method), items(&mut client, method)?));
     }
-    drop(client);
     if args.to.json {
         let members = lists.iter().map(|(member, items)| {
             let items: Vec<_> = items.iter().map(|item| String::from_utf8_lossy(item)).collect();
@@ -115,11 +114,24 @@ fn list(
     if items.is_empty() {
         eprintln!("{target} offers no {}", lists[0].0);
     }
+    say_who_is_missing(target);
     let text = match args.long {
         true => items.iter().map(long).collect::<Vec<_>>().join("\n"),
         false => show::table(&items.iter().map(short).collect::<Vec<_>>()),
     };
     Ok(show::print(text.as_bytes()))
+}
+
+/// A list of everything is shorter while servers start or are down: that must not go unnoticed.
+fn say_who_is_missing(target: &Target) {
+    let status = if target.upstream.is_none() { target.status().ok().flatten() } else { None };
+    for upstream in status.iter().flat_map(|status| &status.upstreams) {
+        match (upstream.state.as_str(), &upstream.why) {
+            ("starting", _) => eprintln!("kern: {} is still starting", upstream.name),
+            ("down", Some(why)) => eprintln!("kern: {} is down: {why}", upstream.name),
+            _ => {}
+        }
+    }
 }
 
 /// A server that knows nothing of a kind of list offers nothing of it.

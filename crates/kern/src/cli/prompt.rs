@@ -37,7 +37,6 @@ pub(super) fn run(around: &Surroundings, args: &PromptArgs) -> Result<ExitCode, 
     let arguments = call_args::for_prompt(&prompt, words).map_err(Failure::Usage)?;
     let members = format!("\"name\":{},\"arguments\":{arguments}", Value::from(name));
     let result = client.ask("prompts/get", &members)?;
-    drop(client);
     if args.to.json {
         return Ok(show::print_json(&result));
     }

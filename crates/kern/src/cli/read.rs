@@ -37,7 +37,6 @@ pub(super) fn run(around: &Surroundings, args: &ReadArgs) -> Result<ExitCode, Fa
     let target = args.to.target(around, first)?;
     let mut client = target.open(around)?;
     let result = client.ask("resources/read", &format!("\"uri\":{}", Value::from(uri.as_str())))?;
-    drop(client);
     if args.to.json {
         return Ok(show::print_json(&result));
     }

@@ -19,7 +19,7 @@ use super::timers::Timer;
 use super::words::{Health, Post, Spec, Up, UpstreamId};
 use super::{Core, Io};
 
-/// How often a slow start is mentioned in the log.
+/// When a slow start is first mentioned in the log; then each time it has taken twice as long.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// One server of this core.
@@ -63,6 +63,8 @@ pub(super) struct Pipe {
     pub(super) errors: Option<Key>,
     pub(super) lines: lines::Decoder,
     pub(super) error_lines: lines::Decoder,
+    /// The last lines of its stderr: mostly the reason of its end.
+    pub(super) last_errors: VecDeque<String>,
     /// How often it was told to end.
     pub(super) told: u8,
     /// Its pipes are closed, and the instance was told.
@@ -146,7 +148,8 @@ impl Core {
         let random = io.random();
         if let Some(hosted) = self.hosted.get_mut(key) {
             let slow = matches!(hosted.instance.phase(), Phase::Greeting | Phase::Opening);
-            if slow && now.since(hosted.mentioned) >= PROGRESS_EVERY {
+            let pause = hosted.mentioned.since(hosted.instance.started()).max(PROGRESS_EVERY);
+            if slow && now.since(hosted.mentioned) >= pause {
                 hosted.mentioned = now;
                 let waited_s = now.since(hosted.instance.started()).as_secs();
                 tracing::info!(upstream = &*hosted.spec.name, waited_s, "still starting");
@@ -225,10 +228,11 @@ impl Core {
             let took_s = self.now.since(hosted.instance.started()).as_secs_f32();
             let tools = lists.items(ListKind::Tools).len();
             let revision = hosted.instance.revision();
-            tracing::info!(upstream = &*name, tools, %revision, took_s, "ready");
+            tracing::info!(upstream = &*name, tools, %revision, %took_s, "ready");
         }
         let up = self.up_of(key);
         let first_core = self.setup.cores[0];
+            let took_s = format_args!("{took_s:.1}");
         self.post_to(io, first_core, Post::Offer { upstream: id, lists: Some(lists) });
         if let Some(up) = up {
             self.tell_all(io, || Post::Health {
@@ -254,7 +258,7 @@ impl Core {
         let (id, session) = (hosted.upstream, hosted.session);
         let name = Arc::clone(&hosted.spec.name);
         let retry_s = retry.as_secs_f32();
-        tracing::warn!(upstream = &*name, retry_s, "down: {why}");
+        tracing::warn!(upstream = &*name, retry_s = %format_args!("{retry_s:.1}"), "down: {why}");
         let waiting: Vec<_> = hosted.waiting.drain(..).collect();
         let text: Arc<str> = format!("{why}; it is started again in {retry_s:.1} s").into();
         if let Some(session) = session {

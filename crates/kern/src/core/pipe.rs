@@ -4,6 +4,7 @@
 //! SIGTERM, then SIGKILL (2025-11-25 basic/lifecycle, shutdown). Invariant: the wire stays until
 //! the child is reaped.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use kern_control::{CommandLaunch, Launch};
@@ -26,6 +27,10 @@ const PATIENCE_EACH: [Duration; 2] = [Duration::from_secs(2), Duration::from_sec
 const UNREAD_BYTES_MAX: usize = 16 << 20;
 /// Longest line of a child's stderr that is kept.
 const ERROR_LINE_BYTES_MAX: usize = 8 << 10;
+/// Lines of a child's stderr that are kept for the reason of its end, and the length of each.
+const LAST_ERRORS: (usize, usize) = (12, 200);
+/// How many of them are told.
+const ERRORS_TOLD: usize = 2;
 
 impl Core {
     pub(super) fn open_pipe(&mut self, io: &mut Io, key: Key) {
@@ -51,6 +56,7 @@ impl Core {
                 errors: Some(child.errors),
                 lines: lines::Decoder::new(limit),
                 error_lines: lines::Decoder::new(ERROR_LINE_BYTES_MAX),
+                last_errors: VecDeque::new(),
                 told: 0,
                 lost: false,
             }));
@@ -233,6 +239,13 @@ impl Core {
                     let Ok(line) = line else { continue };
                     let text = String::from_utf8_lossy(line);
                     tracing::info!(target: "kern::stderr", upstream = &*name, "{text}");
+                    if text.trim().is_empty() {
+                        continue;
+                    }
+                    if pipe.last_errors.len() == LAST_ERRORS.0 {
+                        pipe.last_errors.pop_front();
+                    }
+                    pipe.last_errors.push_back(text.trim().chars().take(LAST_ERRORS.1).collect());
                 }
             }
             StreamEvent::Closed(_) => {
@@ -307,6 +320,8 @@ impl Core {
             ChildExit { signal: Some(signal), .. } => format!("it was killed by signal {signal}"),
             _ => "it ended in an unknown way".to_owned(),
         };
+        let said = told(&Vec::from(pipe.last_errors));
+        let why = if said.is_empty() { why } else { format!("{why}: {said}") };
         if std::mem::take(&mut hosted.reopen) && !hosted.stopping {
             return self.open_pipe(io, key);
         }
@@ -342,6 +357,17 @@ impl Core {
     }
 }
 
+/// The lines that most likely say why a child ended: the first that speak of an error, else the
+/// last.
+fn told(lines: &[String]) -> String {
+    let speaks = |line: &&String| line.to_ascii_lowercase().contains("error");
+    let errors: Vec<_> = lines.iter().filter(speaks).take(ERRORS_TOLD).cloned().collect();
+    match errors.is_empty() {
+        true => lines[lines.len().saturating_sub(ERRORS_TOLD)..].join(" | "),
+        false => errors.join(" | "),
+    }
+}
+
 /// How a child is started: by the keeper, which leaves nothing behind when it ends.
 fn command(launch: &CommandLaunch, keeper: Option<&std::path::Path>) -> Command {
     let own = launch.args.iter().map(|arg| arg.expose().to_owned());
@@ -360,4 +386,29 @@ fn command(launch: &CommandLaunch, keeper: Option<&std::path::Path>) -> Command 
     let env =
         launch.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     Command { program, args, env, cwd: Some(launch.cwd.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn the_reason_a_server_ended_is_told_not_its_farewell() {
+        for (stderr, expected) in [
+            (
+                "npm error code E404\nnpm error 404 Not Found - GET x\nnpm error A log is at y",
+                "npm error code E404 | npm error 404 Not Found - GET x",
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"x\"\nKeyError: 'TOKEN'",
+                "KeyError: 'TOKEN'",
+            ),
+            ("usage: server DIR\nno folder given\nbye", "no folder given | bye"),
+            ("bye", "bye"),
+            ("", ""),
+        ] {
+            let lines: Vec<String> = stderr.lines().map(str::to_owned).collect();
+            assert_eq!(told(&lines), expected, "{stderr}");
+        }
+    }
 }
