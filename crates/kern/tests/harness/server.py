@@ -1,0 +1,185 @@
+"""MCP servers of the old era that misbehave as told: `server.py MODE`.
+
+Over stdio, MODE is one of STDIO below; over HTTP one of HTTP, and then the first line of stdout
+names the address. It shares no code with what it tests and needs nothing but the standard library.
+"""
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+MODE = sys.argv[1]
+OUT = sys.stdout.buffer
+LOCK = threading.Lock()
+
+
+def write(data):
+    with LOCK:
+        OUT.write(data)
+        OUT.flush()
+
+
+def send(message):
+    write(json.dumps(message).encode() + b"\n")
+
+
+def tool(name):
+    return {"name": name, "description": name, "inputSchema": {"type": "object"}}
+
+
+TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env"]
+
+
+def says(text):
+    return {"content": [{"type": "text", "text": text}]}
+
+
+def run(name, arguments):
+    """The result of a tool; None if there is to be no answer."""
+    if name == "pid":
+        return says(str(os.getpid()))
+    if name == "echo":
+        return says(json.dumps(arguments))
+    if name == "env":
+        return says(json.dumps(dict(os.environ)))
+    if name == "die":
+        os._exit(int(arguments.get("status", 7)))
+    if name == "late":
+        time.sleep(arguments["ms"] / 1000)
+        return says("late")
+    if name == "flood":
+        # One line that is no message and longer than any limit.
+        write(b"x" * (10 << 20) + b"\n")
+        return says("flooded")
+    return None
+
+
+def answer(message):
+    """The JSON-RPC answer to a request; None if there is to be none."""
+    method, id = message.get("method"), message.get("id")
+    params = message.get("params") or {}
+    if id is None:
+        return None
+    if method == "initialize":
+        result = {
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "odd", "version": "1"},
+        }
+    elif method == "tools/list":
+        result = {"tools": [tool(name) for name in TOOLS]}
+    elif method == "tools/call":
+        result = run(params["name"], params.get("arguments") or {})
+    elif method == "ping":
+        result = {}
+    else:
+        error = {"code": -32601, "message": "no such method: " + str(method)}
+        return {"jsonrpc": "2.0", "id": id, "error": error}
+    if result is None:
+        return None
+    return {"jsonrpc": "2.0", "id": id, "result": result}
+
+
+def serve(before=lambda: None):
+    """Each request in a thread of its own, until stdin ends."""
+
+    def handle(message):
+        reply = answer(message)
+        if reply is not None:
+            before()
+            send(reply)
+
+    for line in sys.stdin.buffer:
+        threading.Thread(target=handle, args=(json.loads(line),), daemon=True).start()
+
+
+def garbage():
+    serve(lambda: write(
+        b"Starting up...\n\n\xff\xfe\x00\n{\"jsonrpc\":\"2.0\"\nnull\n[]\n{}\n42\n\"text\"\n"
+        b"{\"jsonrpc\":\"2.0\",\"id\":123456789,\"result\":{}}\n"
+        b"{\"jsonrpc\":\"2.0\",\"id\":\"k999\",\"result\":{}}\n"
+        b"{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{}}\n"
+        b"{\"jsonrpc\":\"1.0\",\"id\":1,\"result\":{}}\n"
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\n"
+        b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/none\"}\n"
+        b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n"
+        + b"[" * 100000 + b"\n"))
+
+
+def mute():
+    for _ in sys.stdin.buffer:
+        pass
+
+
+def chatter():
+    def talk():
+        line = b"e" * 4000 + b"\n"
+        while True:
+            os.write(2, line)
+
+    threading.Thread(target=talk, daemon=True).start()
+    serve()
+
+
+def deaf():
+    """Answers until its tools are known, then reads no more."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = answer(message)
+        if reply is not None:
+            send(reply)
+        if message.get("method") == "tools/list":
+            break
+    time.sleep(3600)
+
+
+def stubborn():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    serve()
+    time.sleep(3600)
+
+
+def family():
+    """Leaves a grandchild in a session of its own, and one in its group."""
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(3600)
+    if os.fork() == 0:
+        time.sleep(3600)
+    serve()
+
+
+def crash_loop():
+    sys.stderr.write("cannot find my database\n")
+    sys.exit(3)
+
+
+def slow():
+    time.sleep(1.5)
+    serve()
+
+
+def half():
+    """Answers the greeting, then closes stdout but stays."""
+    for line in sys.stdin.buffer:
+        reply = answer(json.loads(line))
+        if reply is not None:
+            send(reply)
+        if json.loads(line).get("method") == "tools/list":
+            break
+    time.sleep(0.5)
+    os.close(1)
+    time.sleep(3600)
+
+
+STDIO = {
+    "plain": serve, "garbage": garbage, "mute": mute, "chatter": chatter, "deaf": deaf,
+    "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
+}
+
+if __name__ == "__main__":
+    STDIO[MODE]()
