@@ -226,13 +226,13 @@ impl Core {
         }
         if first {
             let took_s = self.now.since(hosted.instance.started()).as_secs_f32();
+            let took_s = format_args!("{took_s:.1}");
             let tools = lists.items(ListKind::Tools).len();
             let revision = hosted.instance.revision();
             tracing::info!(upstream = &*name, tools, %revision, %took_s, "ready");
         }
         let up = self.up_of(key);
         let first_core = self.setup.cores[0];
-            let took_s = format_args!("{took_s:.1}");
         self.post_to(io, first_core, Post::Offer { upstream: id, lists: Some(lists) });
         if let Some(up) = up {
             self.tell_all(io, || Post::Health {
