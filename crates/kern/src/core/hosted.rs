@@ -42,6 +42,10 @@ pub(super) struct Hosted {
     /// Start it again once its previous process is reaped.
     pub(super) reopen: bool,
     pub(super) mentioned: Instant,
+    /// Its session may have seen its lists, or lists without it.
+    pub(super) known: bool,
+    /// When the server of a session went down, until it is up again.
+    pub(super) down_since: Option<Instant>,
 }
 
 /// What carries messages to a server.
@@ -67,8 +71,12 @@ pub(super) struct Pipe {
     pub(super) last_errors: VecDeque<String>,
     /// How often it was told to end.
     pub(super) told: u8,
-    /// Its pipes are closed, and the instance was told.
+    /// Its output ended.
     pub(super) lost: bool,
+    /// Its stderr ended.
+    pub(super) silent: bool,
+    /// It was reaped.
+    pub(super) exited: Option<kern_reactor::ChildExit>,
 }
 
 /// An instance's own connections to an HTTP server.
@@ -82,6 +90,8 @@ pub(super) struct HttpWire {
     pub(super) messages: Option<String>,
     pub(super) last_event: Option<String>,
     pub(super) stream_due: Option<Instant>,
+    /// How often in a row it broke, five at most.
+    pub(super) stream_failures: u32,
     /// Exchanges of requests of the instance's own.
     pub(super) own: Vec<(OwnId, Key)>,
     /// The server is being told that the session is over.
@@ -159,6 +169,22 @@ impl Core {
             }
         }
         self.drive(io, key, |instance, fx| instance.wake(now, random, fx));
+        self.grace_of_own(io, key);
+    }
+
+    /// A session's own server that stays down is no longer offered.
+    fn grace_of_own(&mut self, io: &mut Io, key: Key) {
+        let grace = Duration::from_millis(self.setup.plan.limits.grace_ms);
+        let now = self.now;
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let over = hosted.down_since.is_some_and(|since| now.since(since) >= grace);
+        if over
+            && hosted.lists.take().is_some()
+            && let Some(session) = hosted.session
+        {
+            self.views.remove(&session);
+            self.lists_changed_for(io, session);
+        }
     }
 
     fn open_hosted(&mut self, io: &mut Io, key: Key) {
@@ -169,8 +195,11 @@ impl Core {
         }
         if let Wire::Pipe(pipe) = &hosted.wire {
             hosted.reopen = true;
-            let child = pipe.child;
-            return self.kill_child(io, child);
+            let (child, ending) = (pipe.child, pipe.told > 0);
+            if !ending {
+                self.kill_child(io, child);
+            }
+            return;
         }
         match hosted.spec.launch {
             Ok(Launch::Command(_)) => self.open_pipe(io, key),
@@ -208,6 +237,9 @@ impl Core {
         let Some(building) = hosted.building.clone() else { return };
         let lists = Arc::new(building);
         let first = hosted.lists.is_none();
+        let late = self.now.since(hosted.instance.started()) >= super::lists::PATIENCE;
+        let known = std::mem::replace(&mut hosted.known, true) || late;
+        hosted.down_since = None;
         hosted.lists = Some(Arc::clone(&lists));
         let (id, session) = (hosted.upstream, hosted.session);
         let name = Arc::clone(&hosted.spec.name);
@@ -218,7 +250,7 @@ impl Core {
             self.views.remove(&session);
             let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
             self.unpark(io, waiting);
-            if !first {
+            if known {
                 self.lists_changed_for(io, session);
             }
             self.patient_due = true;
@@ -253,9 +285,17 @@ impl Core {
 
     fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
-        hosted.lists = None;
         hosted.building = None;
+        hosted.known = true;
         let (id, session) = (hosted.upstream, hosted.session);
+        if session.is_none() {
+            hosted.lists = None;
+        } else if hosted.down_since.is_none() {
+            // Its session goes on seeing what it offered, as others do of a shared one.
+            hosted.down_since = Some(self.now);
+            let grace = Duration::from_millis(self.setup.plan.limits.grace_ms);
+            io.timer(grace, Timer::Instance(key).token());
+        }
         let name = Arc::clone(&hosted.spec.name);
         let retry_s = retry.as_secs_f32();
         tracing::warn!(upstream = &*name, retry_s = %format_args!("{retry_s:.1}"), "down: {why}");

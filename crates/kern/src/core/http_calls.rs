@@ -197,7 +197,10 @@ impl Core {
             Ended::Complete { .. } => {
                 self.fail_flight(io, key, "the server ended its answer without a response");
             }
-            Ended::Failed { why, .. } => self.fail_flight(io, key, &why),
+            Ended::Failed { why, .. } => {
+                self.fail_flight(io, key, &why);
+                self.doubt(io, which);
+            }
             Ended::Refused { status, body, .. } => self.call_refused(io, which, key, status, &body),
         }
     }

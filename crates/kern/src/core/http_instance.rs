@@ -12,7 +12,7 @@ use super::hosted::HttpWire;
 use super::http_calls::{legacy_headers, modern_headers};
 use super::http_link::{ASIDE, BELOW, OWN, STREAM, Which};
 use super::timers::Timer;
-use super::words::UpstreamId;
+use super::words::{Post, UpstreamId};
 use super::{Core, Io};
 
 /// Wait before a server's own stream is opened again.
@@ -110,10 +110,13 @@ impl Core {
     pub(super) fn open_own_stream(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         let revision = hosted.instance.revision();
+        let open = hosted.instance.is_open();
         if hosted.instance.transport() != Transport::Http || revision.era() != Era::Legacy {
             return;
         }
-        let Some(wire) = hosted.http() else { return };
+        let Some(wire) = hosted.http().filter(|wire| open && wire.stream.is_none()) else {
+            return;
+        };
         let headers = legacy_headers(revision, wire.session_id.as_deref());
         self.open_stream(io, key, &headers);
     }
@@ -204,9 +207,37 @@ impl Core {
             return self.drive(io, key, |instance, fx| instance.fail(now, why, random, fx));
         }
         // Without a stream (405) a server just has nothing to say by itself.
-        if !matches!(how, Ended::Refused { .. }) {
-            wire.stream_due = Some(now + STREAM_AGAIN);
+        let failed = match how {
+            Ended::Refused { .. } => return,
+            Ended::Complete { .. } => false,
+            Ended::Failed { .. } => true,
+        };
+        wire.stream_failures = if failed { (wire.stream_failures + 1).min(5) } else { 0 };
+        wire.stream_due = Some(now + STREAM_AGAIN * (1 << wire.stream_failures));
+        if failed {
+            self.doubt_own(io, key);
         }
+    }
+
+    /// A server could not be reached: is it still there? Asked of its instance, wherever that is.
+    pub(super) fn doubt(&mut self, io: &mut Io, which: Which) {
+        match which {
+            Which::Private(key) => self.doubt_own(io, key),
+            Which::Shared(upstream) => {
+                let owner = self.setup.owner(upstream);
+                self.post_to(io, owner, Post::Doubt { upstream });
+            }
+        }
+    }
+
+    pub(super) fn doubt_at_host(&mut self, io: &mut Io, upstream: UpstreamId) {
+        if let Some(key) = self.upstreams.get(&upstream).and_then(|upstream| upstream.hosted) {
+            self.doubt_own(io, key);
+        }
+    }
+
+    fn doubt_own(&mut self, io: &mut Io, key: Key) {
+        self.drive(io, key, |instance, fx| instance.probe(fx));
     }
 }
 
@@ -219,6 +250,7 @@ impl HttpWire {
             messages: None,
             last_event: None,
             stream_due: None,
+            stream_failures: 0,
             own: Vec::new(),
             deleting: false,
         }

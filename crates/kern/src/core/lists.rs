@@ -118,7 +118,7 @@ impl Core {
                         Some(hosted) if hosted.lists.is_some() => {
                             lists.extend(hosted.lists.clone())
                         }
-                        Some(hosted) if hosted.is_failing() => {}
+                        Some(hosted) if hosted.is_failing() || hosted.known => {}
                         _ => whole = false,
                     }
                 }

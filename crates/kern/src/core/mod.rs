@@ -261,6 +261,7 @@ impl Core {
                 self.resource_updated(io, upstream, &uri, &message);
             }
             Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
+            Post::Doubt { upstream } => self.doubt_at_host(io, upstream),
             Post::Stop => self.retire(io),
             Post::Quiet(core) => {
                 self.quiet.insert(core);

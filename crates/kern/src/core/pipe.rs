@@ -23,6 +23,8 @@ use super::{Core, Io, Owner, StreamEvent};
 /// How long a child may take to end after its stdin was closed, and after each signal. The keeper
 /// gives the server time of its own after SIGTERM, so the second is longer.
 const PATIENCE_EACH: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
+/// How long what a child said last may take to be read once it ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Bytes queued for a child that does not read its stdin, beyond which calls are refused.
 const UNREAD_BYTES_MAX: usize = 16 << 20;
 /// Longest line of a child's stderr that is kept.
@@ -59,6 +61,8 @@ impl Core {
                 last_errors: VecDeque::new(),
                 told: 0,
                 lost: false,
+                silent: false,
+                exited: None,
             }));
         }
         let now = self.now;
@@ -74,9 +78,13 @@ impl Core {
 
     /// Writes a message of ours to a child.
     pub(super) fn write_pipe(&mut self, io: &mut Io, key: Key, message: &[u8]) {
-        if let Some(pipes) = self.pipe_mut(key).and_then(|pipe| pipe.pipes) {
-            io.send_with(pipes, |out| write_line(out, message));
+        let Some(pipes) = self.pipe_mut(key).and_then(|pipe| pipe.pipes) else { return };
+        if io.queued_bytes(pipes) > 2 * UNREAD_BYTES_MAX {
+            let (now, random) = (self.now, io.random());
+            let why = "it does not read its input".to_owned();
+            return self.drive(io, key, |instance, fx| instance.fail(now, why, random, fx));
         }
+        io.send_with(pipes, |out| write_line(out, message));
     }
 
     /// Sends a call to a server that speaks over one connection of this core: a pipe, or HTTP+SSE.
@@ -89,6 +97,7 @@ impl Core {
             return self.give_back(io, id, Some(upstream), "its server is not ready");
         }
         let pipes = match &hosted.wire {
+            Wire::Pipe(pipe) if pipe.lost || pipe.exited.is_some() => None,
             Wire::Pipe(pipe) => pipe.pipes,
             Wire::Http(_) => return self.post_message(io, key, id, call, revision),
             Wire::None => None,
@@ -219,16 +228,16 @@ impl Core {
     /// The child's output ended: whatever it still does, it can't answer any more.
     fn pipe_over(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(pipe) = self.pipe_mut(key) else { return };
-        if !std::mem::replace(&mut pipe.lost, true) {
-            self.end_child(io, key);
+        let (first, told) = (!std::mem::replace(&mut pipe.lost, true), pipe.told > 0);
+        if first && !told {
             // The exit status says more than the closed pipe; it follows within moments.
-            if self.pipe_mut(key).is_none() {
-                self.lost(io, key, why.to_owned());
-            }
+            tracing::debug!(?key, why, "a child is told to end");
+            self.end_child(io, key);
         }
+        self.child_over(io, key, false);
     }
 
-    pub(super) fn errors_event(&mut self, _io: &mut Io, key: Key, event: StreamEvent) {
+    pub(super) fn errors_event(&mut self, io: &mut Io, key: Key, event: StreamEvent) {
         match event {
             StreamEvent::Received(chunk) => {
                 let Some(hosted) = self.hosted.get_mut(key) else { return };
@@ -248,10 +257,14 @@ impl Core {
                     pipe.last_errors.push_back(text.trim().chars().take(LAST_ERRORS.1).collect());
                 }
             }
-            StreamEvent::Closed(_) => {
+            StreamEvent::Finished | StreamEvent::Closed(_) => {
                 if let Some(pipe) = self.pipe_mut(key) {
-                    pipe.errors = None;
+                    if matches!(event, StreamEvent::Closed(_)) {
+                        pipe.errors = None;
+                    }
+                    pipe.silent = true;
                 }
+                self.child_over(io, key, false);
             }
             _ => {}
         }
@@ -297,18 +310,27 @@ impl Core {
 
     pub(super) fn stopping_overdue(&mut self, io: &mut Io, key: Key) {
         self.forget_if_over(io, key);
+        self.child_over(io, key, true);
         if self.pipe_mut(key).is_some_and(|pipe| pipe.told > 0) {
             self.end_child(io, key);
         }
     }
 
-    /// A child ended and was reaped.
+    /// A child ended and was reaped. What it said last may still lie in its pipes.
     pub(super) fn child_exited(&mut self, io: &mut Io, child: Key, exit: ChildExit) {
         let Some(key) = self.exits.remove(&child) else { return };
+        let Some(pipe) = self.pipe_mut(key).filter(|pipe| pipe.child == child) else { return };
+        pipe.exited = Some(exit);
+        io.timer(LAST_WORDS, Timer::Stopping(key).token());
+        self.child_over(io, key, false);
+    }
+
+    /// Goes on once a child ended and its pipes are read to their end, or time for that is up:
+    /// whom it left behind may keep them open.
+    fn child_over(&mut self, io: &mut Io, key: Key, late: bool) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
-        if !matches!(&hosted.wire, Wire::Pipe(pipe) if pipe.child == child) {
-            return;
-        }
+        let Wire::Pipe(pipe) = &hosted.wire else { return };
+        let Some(exit) = pipe.exited.filter(|_| late || (pipe.lost && pipe.silent)) else { return };
         let Wire::Pipe(pipe) = std::mem::replace(&mut hosted.wire, Wire::None) else { return };
         for stream in [pipe.pipes, pipe.errors].into_iter().flatten() {
             self.owners.remove(&stream);

@@ -174,6 +174,8 @@ impl Core {
             stopping: false,
             reopen: false,
             mentioned: self.now,
+            known: false,
+            down_since: None,
         });
         // Known before it starts: a start that fails at once must not lead to another.
         if let Some(session) = session {

@@ -186,6 +186,8 @@ pub enum Post {
     Updated { upstream: UpstreamId, uri: String, message: Bytes },
     /// To the host of an upstream: it said on a call's stream that something changed.
     Changed { upstream: UpstreamId, message: Bytes },
+    /// To the host of an upstream: it could not be reached.
+    Doubt { upstream: UpstreamId },
     /// The process is to end in order.
     Stop,
     /// A core that drains waits for no answer any more.

@@ -163,6 +163,13 @@ impl Instance {
         fx.push(Effect::Abandon(id));
     }
 
+    /// The server listens to us again after a gap: what changed meanwhile is not known.
+    pub(super) fn listen_stands(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        if self.listen.again.take().is_some() {
+            self.refresh_each(now, fx);
+        }
+    }
+
     /// The stream ended: it is opened again after a while.
     pub(super) fn listen_ended(&mut self, now: Instant, fx: &mut Vec<Effect>) {
         let current = self.listen.current;

@@ -8,7 +8,7 @@ use std::fmt;
 use kern_mcp::{Envelope, Kind, Method, json};
 use kern_terms::{Era, Instant};
 
-use super::{Effect, Instance, Own, greet};
+use super::{Effect, Instance, Own, Phase, greet};
 use crate::limits;
 
 /// One of the lists a server may have.
@@ -71,6 +71,30 @@ impl Instance {
         }
     }
 
+    /// Fetches all lists again shortly.
+    pub(super) fn refresh_each(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        for listing in Listing::ALL {
+            self.refresh_soon(now, listing, fx);
+        }
+    }
+
+    /// A page that does not come must not keep later changes from being fetched.
+    pub(super) fn page_overdue(&mut self, now: Instant, fx: &mut Vec<Effect>) {
+        let Some((due, _)) = self.page_due.filter(|(_, woken)| *woken <= now) else { return };
+        if due > now {
+            self.page_due = Some((due, due));
+            return fx.push(Effect::Wake(due.since(now)));
+        }
+        self.page_due = None;
+        if self.fetching.is_none() {
+            return;
+        }
+        self.own.retain(|_, own| !matches!(own, Own::List(_)));
+        self.fetching = None;
+        fx.push(Effect::Warn("a list that changed was not given in time".into()));
+        self.fetch_next(now, fx);
+    }
+
     pub(super) fn fetch_next(&mut self, now: Instant, fx: &mut Vec<Effect>) {
         if self.fetching.is_some() || !self.is_open() {
             return;
@@ -78,13 +102,28 @@ impl Instance {
         match self.refresh.pop_first() {
             Some(listing) => {
                 self.fetching = Some(Fetch { pages: 0 });
-                self.fetch_page(listing, None, fx);
+                self.fetch_page(now, listing, None, fx);
             }
             None => self.arrived(now, fx),
         }
     }
 
-    fn fetch_page(&mut self, listing: Listing, cursor: Option<&[u8]>, fx: &mut Vec<Effect>) {
+    fn fetch_page(
+        &mut self,
+        now: Instant,
+        listing: Listing,
+        cursor: Option<&[u8]>,
+        fx: &mut Vec<Effect>,
+    ) {
+        // At the start the start's own deadline counts.
+        if self.phase == Phase::Ready {
+            let due = now + self.start_timeout;
+            let woken = self.page_due.map(|(_, woken)| woken);
+            self.page_due = Some((due, woken.unwrap_or(due)));
+            if woken.is_none() {
+                fx.push(Effect::Wake(self.start_timeout));
+            }
+        }
         let mut params = String::from("{");
         if let Some(cursor) = cursor {
             params.push_str("\"cursor\":");
@@ -125,7 +164,7 @@ impl Instance {
         fx.push(Effect::Page { method: listing.method(), result: result.to_vec(), first });
         let cursor = json::field(result, "nextCursor");
         match cursor.filter(|cursor| cursor.starts_with(b"\"")) {
-            Some(cursor) if more => self.fetch_page(listing, Some(cursor), fx),
+            Some(cursor) if more => self.fetch_page(now, listing, Some(cursor), fx),
             Some(_) => {
                 let limit = limits::PAGES_MAX;
                 fx.push(Effect::Warn(format!("{listing}: cut off after {limit} pages")));

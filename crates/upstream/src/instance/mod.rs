@@ -176,6 +176,9 @@ pub struct Instance {
     refresh: BTreeSet<lists::Listing>,
     fetching: Option<lists::Fetch>,
     refresh_due: Option<Instant>,
+    /// When a page that was asked for later than at the start is overdue, and when that is looked
+    /// at.
+    page_due: Option<(Instant, Instant)>,
     listen: listen::Listen,
     start_timeout: Duration,
     deadline: Option<Instant>,
@@ -193,6 +196,7 @@ enum Own {
     List(lists::Listing),
     Listen,
     Subscribe,
+    Probe,
     Aside,
 }
 
@@ -212,6 +216,7 @@ impl Instance {
             refresh: BTreeSet::new(),
             fetching: None,
             refresh_due: None,
+            page_due: None,
             listen: listen::Listen::default(),
             start_timeout,
             deadline: None,
@@ -345,6 +350,7 @@ impl Instance {
             }
         }
         self.greet_again(now, fx);
+        self.page_overdue(now, fx);
         if self.refresh_due.is_some_and(|at| at <= now) {
             self.refresh_due = None;
             self.fetch_next(now, fx);
@@ -371,7 +377,7 @@ impl Instance {
             }
             Own::List(listing) => self.listed(now, listing, message, envelope, fx),
             Own::Listen => self.listen_ended(now, fx),
-            Own::Aside => {}
+            Own::Aside | Own::Probe => {}
             Own::Subscribe => {
                 if envelope.kind == Kind::Error {
                     fx.push(Effect::Warn("the server refused a resource subscription".into()));
@@ -396,9 +402,33 @@ impl Instance {
             Own::List(listing) => {
                 self.fail(now, format!("{listing}: {failure}"), random, fx);
             }
-            Own::Listen => self.listen_ended(now, fx),
-            Own::Subscribe | Own::Aside => {}
+            Own::Listen => {
+                self.listen_ended(now, fx);
+                if matches!(failure, Failure::Broken(_)) {
+                    self.probe(fx);
+                }
+            }
+            // What stands before a server that is gone answers in its place.
+            Own::Probe if !matches!(failure, Failure::Status { status: ..=499, .. }) => {
+                self.fail(now, failure.to_string(), random, fx);
+            }
+            Own::Subscribe | Own::Aside | Own::Probe => {}
         }
+    }
+
+    /// Asks for a sign of life: something failed that should not have. Without one the instance
+    /// goes down.
+    pub fn probe(&mut self, fx: &mut Vec<Effect>) {
+        if self.phase != Phase::Ready || self.own.values().any(|own| *own == Own::Probe) {
+            return;
+        }
+        match self.revision.era() {
+            Era::Legacy => self.ask(Own::Probe, Method::Ping, "{}", fx),
+            Era::Modern => {
+                let params = format!("{{{}}}", self.modern_meta());
+                self.ask(Own::Probe, Method::ServerDiscover, &params, fx)
+            }
+        };
     }
 
     /// A notification of the server that concerns everybody: `list_changed`, `resources/updated`.
@@ -424,7 +454,7 @@ impl Instance {
             Method::ResourcesUpdated => {
                 fx.push(Effect::Updated { message: message.to_vec() });
             }
-            Method::SubscriptionsAcknowledged => {}
+            Method::SubscriptionsAcknowledged => self.listen_stands(now, fx),
             _ => return false,
         }
         true
@@ -446,6 +476,7 @@ impl Instance {
         self.refresh.clear();
         self.fetching = None;
         self.refresh_due = None;
+        self.page_due = None;
         self.listen.closed();
     }
 
@@ -453,9 +484,11 @@ impl Instance {
     fn ask(&mut self, own: Own, method: Method, params: &str, fx: &mut Vec<Effect>) -> OwnId {
         let id = OwnId(self.next_id);
         self.next_id += 1;
-        if self.own.len() < limits::OWN_REQUESTS_MAX {
-            self.own.insert(id, own);
+        // A server that answers nothing must not keep us from hearing what matters.
+        if self.own.len() >= limits::OWN_REQUESTS_MAX {
+            self.own.retain(|_, own| !matches!(own, Own::Subscribe | Own::Aside));
         }
+        self.own.insert(id, own);
         let name = method.as_str();
         let message = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{name}\",\"params\":{params}}}",
