@@ -156,7 +156,7 @@ fn write_http(
                     write_event(out, message, exchange.http10);
                     end_stream(out, exchange.http10);
                 }
-                Ending::Nothing | Ending::Accepted => end_stream(out, exchange.http10),
+                Ending::Nothing | Ending::Accepted | Ending::Done => end_stream(out, exchange.http10),
             });
             match ending {
                 Ending::More => After::Stay,
@@ -193,9 +193,10 @@ fn write_first(
             });
             After::Done { keep_alive: exchange.keep_alive }
         }
-        Ending::Accepted => {
+        Ending::Accepted | Ending::Done => {
+            let status = if ending == Ending::Done { 200 } else { 202 };
             io.send_with(stream, |out| {
-                encode::empty_response(out, 202, &extra, exchange.keep_alive);
+                encode::empty_response(out, status, &extra, exchange.keep_alive);
             });
             After::Done { keep_alive: exchange.keep_alive }
         }

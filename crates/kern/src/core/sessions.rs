@@ -137,7 +137,7 @@ impl Core {
         match self.sessions.find(&token) {
             Some(key) => {
                 self.close_session(io, key);
-                self.deliver(io, reply, b"", Ending::Accepted);
+                self.deliver(io, reply, b"", Ending::Done);
             }
             None => self.deny_stream(io, reply),
         }

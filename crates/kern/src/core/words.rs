@@ -83,6 +83,9 @@ pub enum Ending {
     Answer(u16),
     /// It was no request: acknowledged with 202.
     Accepted,
+    /// It was done, and there is nothing to say: acknowledged with 200, which some clients insist on
+    /// where they end a session.
+    Done,
     /// No answer will come (a cancelled request), or a session's own stream is over: end without
     /// one.
     Nothing,
