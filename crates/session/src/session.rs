@@ -24,6 +24,20 @@ pub enum Level {
 }
 
 impl Level {
+    /// The name as the protocol spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+            Self::Alert => "alert",
+            Self::Emergency => "emergency",
+        }
+    }
+
     /// Reads the name as the protocol spells it.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {

@@ -25,6 +25,9 @@ pub struct Call<'a> {
     pub from: Revision,
     /// The client's `Implementation`, JSON; used where the message itself does not carry it.
     pub client_info: &'a [u8],
+    /// The least severity of log messages the client asked for, where the message itself does not
+    /// carry it.
+    pub log_level: Option<&'static str>,
 }
 
 /// Appends the message for a server that speaks `to`, under the id of `flight`.
@@ -53,11 +56,12 @@ pub fn encode(call: &Call<'_>, flight: FlightId, to: Revision, out: &mut Vec<u8>
     match (call.from.era(), to.era()) {
         (Era::Modern, Era::Legacy) => era::request::modern_to_legacy(&mut splice, envelope),
         (Era::Legacy, Era::Modern) => {
+            let level = call.log_level.map(quoted);
             let sender = Sender {
                 revision: to,
                 client_info: Some(call.client_info),
                 client_capabilities: b"{}",
-                log_level: None,
+                log_level: level.as_deref(),
             };
             era::request::legacy_to_modern(&mut splice, envelope, &sender);
         }
@@ -115,6 +119,7 @@ mod tests {
             uri: None,
             from,
             client_info: br#"{"name":"c","version":"1"}"#,
+            log_level: None,
         };
         encode(&call, flight, to, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), expected);

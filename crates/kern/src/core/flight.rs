@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method, encode};
-use kern_session::Session;
+use kern_session::{Level, Session};
 use kern_terms::{FlightId, Key, Revision};
 use kern_upstream::builtin::{self, Course};
 use kern_upstream::call::{self, Call};
@@ -35,6 +35,8 @@ pub(super) struct Flight {
     pub(super) method: Method,
     /// The client's progress token, raw.
     pub(super) progress: Option<Box<[u8]>>,
+    /// Least severity of log messages that a client of the new era wants of this call.
+    pub(super) log_level: Option<Level>,
     pub(super) timer: Key,
     /// Its exchange on an HTTP link.
     pub(super) exchange: Option<Key>,
@@ -54,6 +56,7 @@ pub(super) struct Parked {
     pub(super) name: Option<String>,
     pub(super) uri: Option<String>,
     pub(super) client_info: Bytes,
+    pub(super) log_level: Option<&'static str>,
 }
 
 /// A built-in tool that takes time.
@@ -74,6 +77,7 @@ impl Parked {
             uri: self.uri.as_deref(),
             from,
             client_info: &self.client_info,
+            log_level: self.log_level,
         }
     }
 }
@@ -114,6 +118,7 @@ impl Core {
             return self.fail_flight(io, key, "a request with this id is still open");
         }
         let client_info = self.client_info(inbound);
+        let log_level = self.client_level(inbound);
         let call = Call {
             message: inbound.message,
             envelope: &inbound.envelope,
@@ -121,6 +126,7 @@ impl Core {
             uri: to.uri.as_deref(),
             from: inbound.revision,
             client_info: &client_info,
+            log_level,
         };
         self.send_call(io, key, place, &call);
     }
@@ -146,6 +152,7 @@ impl Core {
             private: None,
             method: inbound.envelope.method,
             progress: inbound.envelope.progress_token.map(bytes),
+            log_level: inbound.text(inbound.envelope.log_level).and_then(|it| Level::parse(&it)),
             timer: io.timer(timeout, Timer::Flight(key).token()),
             exchange: None,
             parked: None,
@@ -200,6 +207,7 @@ impl Core {
             uri: call.uri.map(str::to_owned),
             from: call.from,
             client_info: Bytes::copy_from_slice(call.client_info),
+            log_level: call.log_level,
         }
     }
 
@@ -212,6 +220,7 @@ impl Core {
             name: call.name.map(str::to_owned),
             uri: call.uri.map(str::to_owned),
             client_info: Bytes::copy_from_slice(call.client_info),
+            log_level: call.log_level,
         }));
         let private = flight.private;
         let upstream = flight.upstream;

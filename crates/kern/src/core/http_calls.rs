@@ -35,6 +35,7 @@ impl Core {
                 name: call.name.map(str::to_owned),
                 uri: call.uri.map(str::to_owned),
                 client_info: bytes::Bytes::copy_from_slice(call.client_info),
+                log_level: call.log_level,
             }));
         }
     }

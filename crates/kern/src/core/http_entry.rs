@@ -286,8 +286,7 @@ impl Core {
 
     /// The shared name of a configured upstream.
     pub(super) fn endpoint(&self, name: &str) -> Option<Arc<str>> {
-        let found = self.setup.upstreams.values().find(|spec| *spec.name == *name)?;
-        Some(Arc::clone(&found.name))
+        self.names.get_key_value(name).map(|(name, _)| Arc::clone(name))
     }
 
     fn mcp_get(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {

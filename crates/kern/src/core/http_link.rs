@@ -29,6 +29,9 @@ pub(super) const ASIDE: u64 = 1 << 61;
 pub(super) const POSTED: u64 = 1 << 60;
 pub(super) const BELOW: u64 = (1 << 60) - 1;
 
+/// How long the stream of a call may stay open after its answer.
+const ANSWERED_MOST: Duration = Duration::from_secs(5);
+
 /// Which link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
@@ -193,8 +196,34 @@ impl Core {
         self.with_link(io, Which::Shared(id), &[], |link, wire, _, out| link.close_all(wire, out));
     }
 
+    /// An answer came: its stream should end with it. A server that leaves it open must not use up
+    /// the connections to it.
+    pub(super) fn expect_end(&mut self, flight: &super::flight::Flight) {
+        let Some(exchange) = flight.exchange else { return };
+        let which = flight.private.map_or(Which::Shared(flight.upstream), Which::Private);
+        let link = match which {
+            Which::Shared(id) => self.upstreams.get(&id).and_then(|it| it.link.as_ref()),
+            Which::Private(key) => match self.hosted.get(key).map(|hosted| &hosted.wire) {
+                Some(Wire::Http(wire)) => wire.link.as_ref(),
+                _ => None,
+            },
+        };
+        if link.is_some_and(|link| link.is_open(exchange)) {
+            self.answered.push((which, exchange, self.now));
+        }
+    }
+
+    fn end_answered(&mut self, io: &mut Io) {
+        let now = self.now;
+        let over = |(_, _, since): &mut (Which, Key, Instant)| now.since(*since) >= ANSWERED_MOST;
+        for (which, exchange, _) in self.answered.extract_if(.., over).collect::<Vec<_>>() {
+            self.with_link(io, which, &[], |link, wire, _, _| link.abort(wire, exchange));
+        }
+    }
+
     pub(super) fn sweep_links(&mut self, io: &mut Io) {
         let now = self.now;
+        self.end_answered(io);
         let shared: Vec<_> = self.upstreams.keys().copied().map(Which::Shared).collect();
         let private: Vec<_> = self.hosted.keys().into_iter().map(Which::Private).collect();
         for which in shared.into_iter().chain(private) {

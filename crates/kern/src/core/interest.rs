@@ -14,12 +14,15 @@ use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method, json};
 use kern_route::{Catalog, ListKind, View};
 use kern_session::Session;
-use kern_terms::Key;
+use kern_terms::{Era, Key};
+use kern_upstream::instance::Phase;
 
 use super::edge::{Doing, Edge, Kind};
+use super::place::Place;
+use super::wants::covers;
 use super::words::{Ending, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
-use crate::pipeline::Inbound;
+use crate::pipeline::{Destination, Inbound};
 
 /// Listen streams of one core.
 const LISTENS_MAX: usize = 10_000;
@@ -28,7 +31,7 @@ const LISTENS_OF_LINE_MAX: usize = 256;
 /// Resources one listen stream may name.
 const RESOURCES_MAX: usize = 1_000;
 /// Longest URI that can be subscribed to, bytes: it is kept as long as the subscription.
-const URI_BYTES_MAX: usize = 8 << 10;
+pub(super) const URI_BYTES_MAX: usize = 8 << 10;
 
 /// A `subscriptions/listen` of a client.
 #[derive(Debug)]
@@ -197,37 +200,52 @@ impl Core {
             let why = "this session holds too many subscriptions";
             return self.refuse(io, inbound, Cause::Internal, why);
         }
-        if let super::place::Place::Private(_) = self.place(io, Some(key), destination.upstream) {
-            return self.fly(io, inbound, destination);
+        if let Place::Private(hosted) = self.place(io, Some(key), destination.upstream) {
+            return self.subscription_of_own(io, inbound, hosted, destination, on);
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (changed, endpoint) = match on {
             true => (session.subscriptions.insert(uri.clone()), session.endpoint.clone()),
             false => (session.subscriptions.remove(&uri), session.endpoint.clone()),
         };
-        if changed {
-            self.tell_interest(io, endpoint.as_ref(), &uri, on);
+        match (changed, on) {
+            (true, true) => self.gain_interest(io, endpoint.as_ref(), &uri),
+            (true, false) => self.lose_interest(io, endpoint.as_ref(), &uri),
+            (false, _) => {}
         }
         self.reply(io, inbound, b"{}");
     }
 
-    fn gain_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
-        self.tell_interest(io, endpoint, uri, true);
-    }
-
-    pub(super) fn lose_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
-        self.tell_interest(io, endpoint, uri, false);
-    }
-
-    fn tell_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str, on: bool) {
-        let view = match endpoint {
-            None => Some(Arc::clone(self.catalog.all())),
-            Some(name) => self.catalog.one(name).map(Arc::clone),
-        };
-        let Some(Ok(found)) = view.map(|view| self.find_resource(&view, uri)) else { return };
-        let owner = self.setup.owner(found.upstream);
-        let uri = found.uri.unwrap_or_else(|| uri.to_owned());
-        self.post_to(io, owner, Post::Interest { upstream: found.upstream, uri, on });
+    /// A subscription with a server of the session's own. Of the old era, it gets the request
+    /// itself; what was subscribed is kept, so that it holds over a restart.
+    fn subscription_of_own(
+        &mut self,
+        io: &mut Io,
+        inbound: &Inbound<'_>,
+        hosted: Key,
+        to: Destination,
+        on: bool,
+    ) {
+        let Some(instance) = self.hosted.get(hosted).map(|hosted| &hosted.instance) else { return };
+        if !instance.is_open() && instance.phase() != Phase::Down {
+            return self.wait_for_servers(io, inbound);
+        }
+        let modern = instance.is_open() && instance.revision().era() == Era::Modern;
+        let uri = to.uri.clone().or_else(|| inbound.text(inbound.envelope.uri)).unwrap_or_default();
+        let now = self.now;
+        self.drive(io, hosted, |instance, fx| match (on, instance.is_subscribed(&uri)) {
+            (true, false) if modern => {
+                instance.subscribe(now, &uri, fx);
+            }
+            (true, false) => instance.keep_subscribed(&uri),
+            (false, true) if modern => instance.unsubscribe(now, &uri, fx),
+            (false, true) => instance.forget_subscribed(&uri),
+            (true, true) | (false, false) => {}
+        });
+        match modern {
+            true => self.reply(io, inbound, b"{}"),
+            false => self.fly(io, inbound, to),
+        }
     }
 
     pub(super) fn interest_at_host(&mut self, io: &mut Io, id: UpstreamId, uri: &str, on: bool) {
@@ -263,17 +281,43 @@ impl Core {
         };
         let session = self.hosted.get(key).and_then(|hosted| hosted.session);
         if let (Some(session), Method::ResourcesUpdated) = (session, envelope.method) {
-            if let Some(to) =
-                self.streams.get(&session).copied().or_else(|| self.only_call(session))
-            {
-                self.deliver(io, to, message, Ending::More);
-            }
-            return;
+            return self.updated_for(io, key, session, message, envelope);
         }
         let now = self.now;
         self.drive(io, key, |instance, fx| {
             instance.notified(now, message, envelope, fx);
         });
+    }
+
+    /// A session's own server says that a resource changed.
+    fn updated_for(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        session: Key,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let (Some(hosted), Some(known)) = (self.hosted.get(key), self.sessions.get(session)) else {
+            return;
+        };
+        let Some(uri) = envelope.uri.and_then(|span| json::text(span.of(message))) else { return };
+        let modern = hosted.instance.revision().era() == Era::Modern;
+        let shown = self.shown_uri(known.endpoint.as_ref(), &hosted.spec.name, &uri);
+        match shown.filter(|shown| modern || *shown != uri) {
+            Some(shown) => {
+                let mut params = b"{\"uri\":".to_vec();
+                json::quote_into(&mut params, &shown);
+                params.push(b'}');
+                self.notify_session(io, session, Method::ResourcesUpdated, &params);
+            }
+            None => {
+                let stream = self.streams.get(&session).copied();
+                if let Some(to) = stream.or_else(|| self.only_call(session)) {
+                    self.deliver(io, to, message, Ending::More);
+                }
+            }
+        }
     }
 
     /// Another core heard from a server of this one, on a call's stream, that something changed.
@@ -289,12 +333,9 @@ impl Core {
         let uri = envelope.uri.and_then(|span| json::text(span.of(message)));
         let (Some(uri), Some(hosted)) = (uri, self.hosted.get(key)) else { return };
         let upstream = hosted.upstream;
-        let message = Bytes::copy_from_slice(message);
-        self.tell_all(io, || Post::Updated {
-            upstream,
-            uri: uri.clone(),
-            message: message.clone(),
-        });
+        if covers(|uri| hosted.instance.is_subscribed(uri), &uri) {
+            self.tell_all(io, || Post::Updated { upstream, uri: uri.clone() });
+        }
     }
 
     /// A resource changed: tell every client of this core that asked for it.
@@ -303,7 +344,6 @@ impl Core {
         io: &mut Io,
         upstream: UpstreamId,
         uri: &str,
-        _message: &[u8],
     ) {
         let Some(name) = self.upstreams.get(&upstream).map(|it| Arc::clone(&it.spec.name)) else {
             return;
@@ -313,7 +353,7 @@ impl Core {
             let Some(shown) = self.shown_uri(listen.endpoint.as_ref(), &name, uri) else {
                 continue;
             };
-            if listen.resources.contains(&shown) {
+            if covers(|uri| listen.resources.contains(uri), &shown) {
                 let mut params = b"{\"uri\":".to_vec();
                 json::quote_into(&mut params, &shown);
                 self.tell_listen(io, key, Method::ResourcesUpdated, &params);
@@ -324,7 +364,7 @@ impl Core {
             .iter()
             .filter(|(_, session)| {
                 self.shown_uri(session.endpoint.as_ref(), &name, uri)
-                    .is_some_and(|shown| session.subscriptions.contains(&shown))
+                    .is_some_and(|shown| covers(|uri| session.subscriptions.contains(uri), &shown))
             })
             .map(|(key, session)| (key, session.endpoint.clone()))
             .collect();

@@ -167,16 +167,17 @@ impl Core {
             out.extend_from_slice(key);
             out.push(b':');
             let listed = matches!(key, b"\"tools\"" | b"\"prompts\"" | b"\"resources\"");
-            match listed && json::field(value, "listChanged").is_none() {
-                true => {
-                    let inner = value.strip_suffix(b"}").unwrap_or(b"{");
-                    out.extend_from_slice(inner);
-                    let empty = inner.trim_ascii_end() == b"{";
-                    out.extend_from_slice(if empty { b"" } else { b"," });
-                    out.extend_from_slice(b"\"listChanged\":true}");
-                }
-                false => out.extend_from_slice(value),
+            if !listed || !value.starts_with(b"{") {
+                out.extend_from_slice(value);
+                continue;
             }
+            let all = kern_mcp::Span::all(value);
+            let mut splice = kern_mcp::Splice::new(value);
+            match json::get(value, all, "listChanged") {
+                Some(own) => splice.replace(own, &b"true"[..]),
+                None => splice.insert_member(all, &b"\"listChanged\":true"[..]),
+            }
+            splice.write_into(out);
         }
         out.push(b'}');
     }

@@ -32,6 +32,7 @@ mod sessions;
 mod status;
 pub mod timers;
 mod upstreams;
+mod wants;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,8 @@ pub type Io = kern_reactor::Io<Post>;
 
 /// How often links and sessions are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Largest buffer kept to write the next message in.
+const OUT_KEPT_BYTES: usize = 1 << 20;
 /// Posts kept about upstreams that this core was not told of yet.
 const EARLY_MAX: usize = 10_000;
 /// How long bytes queued for a closing client connection may take to leave.
@@ -132,9 +135,14 @@ pub struct Core {
     channels: HashMap<Token, Key>,
     asks: Slab<asks::Ask>,
     listens: Slab<interest::Listen>,
+    wants: HashMap<wants::Wanted, wants::Want>,
 
     flights: Slab<Flight>,
     upstreams: BTreeMap<UpstreamId, Upstream>,
+    /// The upstreams' ids, by name.
+    names: HashMap<Arc<str>, UpstreamId>,
+    /// Calls that were answered on a stream which their server has not ended.
+    answered: Vec<(http_link::Which, Key, Instant)>,
     hosted: Slab<Hosted>,
     /// The instance each session has of an upstream for itself.
     private: BTreeMap<(Key, UpstreamId), Key>,
@@ -187,8 +195,11 @@ impl Core {
             channels: HashMap::new(),
             asks: Slab::new(),
             listens: Slab::new(),
+            wants: HashMap::new(),
             flights: Slab::new(),
             upstreams: BTreeMap::new(),
+            names: HashMap::new(),
+            answered: Vec::new(),
             hosted: Slab::new(),
             private: BTreeMap::new(),
             exits: HashMap::new(),
@@ -257,9 +268,7 @@ impl Core {
                 self.flight_failed(io, upstream, flight, &why)
             }
             Post::Interest { upstream, uri, on } => self.interest_at_host(io, upstream, &uri, on),
-            Post::Updated { upstream, uri, message } => {
-                self.resource_updated(io, upstream, &uri, &message);
-            }
+            Post::Updated { upstream, uri } => self.resource_updated(io, upstream, &uri),
             Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
             Post::Doubt { upstream } => self.doubt_at_host(io, upstream),
             Post::Stop => self.retire(io),
@@ -374,6 +383,9 @@ impl App for Core {
         }
         if self.draining {
             self.drained(io);
+        }
+        if self.out.capacity() > OUT_KEPT_BYTES {
+            self.out = Vec::new();
         }
         io.untrack();
     }

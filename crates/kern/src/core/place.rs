@@ -208,9 +208,8 @@ impl Core {
         original: Option<String>,
         uri: Option<String>,
     ) -> Result<Destination, Fault> {
-        let found = self.upstreams.iter().find(|(_, upstream)| *upstream.spec.name == *name);
-        match found {
-            Some((id, _)) => Ok(Destination { upstream: *id, name: original, uri }),
+        match self.names.get(name) {
+            Some(id) => Ok(Destination { upstream: *id, name: original, uri }),
             None => {
                 let why = format!("upstream {name:?} was removed from the configuration");
                 Err(Fault::new(Cause::Internal, why))
@@ -225,6 +224,12 @@ impl Core {
             Ok(destination) => self.fly(io, inbound, destination),
             Err(fault) => self.refuse_with(io, inbound, fault),
         }
+    }
+
+    /// The least severity of log messages the client asked for, for a server that is told.
+    pub(super) fn client_level(&self, inbound: &Inbound<'_>) -> Option<&'static str> {
+        let session = inbound.session.and_then(|key| self.sessions.get(key))?;
+        session.log_level.map(kern_session::Level::as_str)
     }
 
     /// Who the client says it is, for a server that is told.

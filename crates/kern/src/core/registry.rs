@@ -119,6 +119,7 @@ impl Core {
             self.views.clear();
             let after = Arc::clone(&self.catalog);
             self.lists_changed(io, &before, &after);
+            self.review_wants(io);
         }
         self.patient_due = true;
     }

@@ -87,6 +87,7 @@ impl Core {
     fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
         let from = self.server_revision(key);
         let Some(flight) = self.land(io, key) else { return };
+        self.expect_end(&flight);
         let era = flight.revision.era();
         let asks = envelope.result_type.map(|span| span.of(message)) == Some(b"\"input_required\"");
         if asks && era == Era::Legacy {
@@ -127,7 +128,12 @@ impl Core {
                 let level = envelope.level.and_then(|span| json::text(span.of(message)));
                 let level = level.and_then(|level| Level::parse(&level));
                 let session = flight.session.and_then(|key| self.sessions.get(key));
-                if session.is_none_or(|session| session.wants_log(level)) {
+                // A client of the new era hears only what it asked for in the call itself.
+                let wanted = match session {
+                    Some(session) => session.wants_log(level),
+                    None => flight.log_level.is_some_and(|least| level >= Some(least)),
+                };
+                if wanted {
                     self.deliver(io, reply, message, Ending::More);
                 }
             }

@@ -32,6 +32,8 @@ impl Core {
                 self.add_upstream(io, *id, spec);
             }
         }
+        let names = setup.upstreams.iter().map(|(id, spec)| (Arc::clone(&spec.name), *id));
+        self.names = names.collect();
         self.newest = self.newest.max(setup.upstreams.keys().last().copied());
         self.views.clear();
         self.registry_setup(io);

@@ -123,6 +123,8 @@ pub struct Dispatch {
     pub from: Revision,
     /// The client's `Implementation`, JSON.
     pub client_info: Bytes,
+    /// Least severity of log messages the client wants, once it said so.
+    pub log_level: Option<&'static str>,
 }
 
 /// How the shared instance of an upstream fares.
@@ -186,7 +188,7 @@ pub enum Post {
     /// A client subscribed to (`true`) or unsubscribed from a resource.
     Interest { upstream: UpstreamId, uri: String, on: bool },
     /// A resource changed; as its server names it.
-    Updated { upstream: UpstreamId, uri: String, message: Bytes },
+    Updated { upstream: UpstreamId, uri: String },
     /// To the host of an upstream: it said on a call's stream that something changed.
     Changed { upstream: UpstreamId, message: Bytes },
     /// To the host of an upstream: it could not be reached.

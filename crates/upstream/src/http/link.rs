@@ -193,6 +193,12 @@ impl HttpLink {
         self.waiting.clear();
     }
 
+    /// Whether an exchange has not ended.
+    #[must_use]
+    pub fn is_open(&self, exchange: Key) -> bool {
+        self.exchanges.get(exchange).is_some()
+    }
+
     /// Exchanges begun and not ended, waiting ones included.
     #[must_use]
     pub fn open_exchanges(&self) -> usize {

@@ -75,6 +75,18 @@ impl Instance {
         }
     }
 
+    /// Notes a subscription that the client itself made, so that it is made again after a restart.
+    pub fn keep_subscribed(&mut self, uri: &str) {
+        if self.listen.wanted.len() < limits::SUBSCRIPTIONS_MAX {
+            self.listen.wanted.insert(uri.to_owned(), 1);
+        }
+    }
+
+    /// Forgets a subscription that the client itself ended.
+    pub fn forget_subscribed(&mut self, uri: &str) {
+        self.listen.wanted.remove(uri);
+    }
+
     /// Whether some client wants to hear of `uri`.
     pub fn is_subscribed(&self, uri: &str) -> bool {
         self.listen.wanted.contains_key(uri)
