@@ -36,6 +36,8 @@ enum Step {
     Clippy,
     /// Unit and integration tests
     Test,
+    /// The official conformance suite, directly and through kern
+    Conformance,
     /// Examples in documentation
     Doctest,
     /// The documentation itself
@@ -98,6 +100,7 @@ fn perform(root: &Path, step: Step) -> Outcome {
             let arguments = [&["test", "--workspace", "--no-fail-fast"][..], &kinds].concat();
             return run_tests(root, &arguments, &[]);
         }
+        Step::Conformance => cargo(root, &["xtask", "conformance", "--through-kern"], &[]),
         Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &[]),
         Step::Docs => {
             let flags = [("RUSTDOCFLAGS", "-D warnings")];
