@@ -92,7 +92,14 @@ impl Core {
             return;
         };
         let Doing::Waiting(exchange) = http.doing else { return };
-        io.send_with(*stream, |out| write(out, exchange.keep_alive));
+        io.send_with(*stream, |out| {
+            let start = out.len();
+            write(out, exchange.keep_alive);
+            let end = memchr::memmem::find(&out[start..], b"\r\n\r\n");
+            if let Some(end) = end.filter(|_| exchange.head_only) {
+                out.truncate(start + end + 4);
+            }
+        });
         self.exchange_done(io, key, exchange.keep_alive);
     }
 

@@ -81,6 +81,8 @@ pub(super) enum Doing {
 pub(super) struct Exchange {
     pub(super) keep_alive: bool,
     pub(super) http10: bool,
+    /// A HEAD request: its answer has no body (RFC 9110 section 9.3.2).
+    pub(super) head_only: bool,
     pub(super) accepts_json: bool,
     pub(super) accepts_stream: bool,
     /// Closing the connection cancels the request (the modern era), or must not (the old one).

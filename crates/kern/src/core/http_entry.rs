@@ -56,6 +56,7 @@ impl Core {
         http.doing = Doing::Waiting(Exchange {
             keep_alive: request.keep_alive,
             http10: request.http10,
+            head_only: request.method == Verb::Head,
             accepts_json: silent || headers.accepts("application/json"),
             accepts_stream: silent || headers.accepts("text/event-stream"),
             modern: false,
