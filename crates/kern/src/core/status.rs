@@ -1,7 +1,7 @@
 //! `GET /status`: how this process and its upstreams fare, as JSON.
 //!
 //! Guarded like every other path; it says nothing that `tools/list` would not let one find out,
-//! except why an upstream is down.
+//! except why an upstream is down. `core` counts what the core that answers has in hand.
 
 use kern_control::Launch;
 use kern_mcp::json;
@@ -56,7 +56,19 @@ impl Core {
             }
             out.push(b'}');
         }
-        out.extend_from_slice(b"]}\n");
+        let busy = self.report();
+        let counts = format!(
+            "],\"core\":{{\"id\":{},\"connections\":{},\"sessions\":{},\"requests\":{},\
+             \"instances\":{},\"asks\":{},\"listens\":{}}}}}\n",
+            self.id.0,
+            busy.edges,
+            busy.sessions,
+            busy.flights,
+            busy.instances,
+            busy.asks,
+            busy.listens
+        );
+        out.extend_from_slice(counts.as_bytes());
         out
     }
 }
