@@ -227,8 +227,12 @@ impl Stage<'_> {
         } else {
             "[upstream.echo]\nbuiltin = \"echo\"\n".to_owned()
         };
-        let path = self.folder.join(format!("{name}.toml"));
-        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        // In a folder of its own: kern watches it, and the logs next to it would wake it.
+        let folder = self.folder.join(name);
+        let path = folder.join("kern.toml");
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, text))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
 }
