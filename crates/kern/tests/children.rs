@@ -110,7 +110,7 @@ fn a_server_that_cannot_start_says_why_and_is_retried_ever_more_rarely() {
         let absent = Client::modern(&kern, "/mcp/absent").error("pid", json!({}));
         assert!(absent.contains("/nowhere/at-all"), "{absent}");
         std::thread::sleep(SECOND * 4);
-        let starts = kern.log.count("cannot find my database");
+        let starts = kern.log.count("INFO cannot find my database");
         assert!((2..=6).contains(&starts), "started {starts} times in 4 s");
         assert!(kern.servers("crash-loop").len() <= 1);
     });

@@ -339,12 +339,7 @@ impl Core {
     }
 
     /// A resource changed: tell every client of this core that asked for it.
-    pub(super) fn resource_updated(
-        &mut self,
-        io: &mut Io,
-        upstream: UpstreamId,
-        uri: &str,
-    ) {
+    pub(super) fn resource_updated(&mut self, io: &mut Io, upstream: UpstreamId, uri: &str) {
         let Some(name) = self.upstreams.get(&upstream).map(|it| Arc::clone(&it.spec.name)) else {
             return;
         };

@@ -13,16 +13,16 @@
 mod greet;
 mod listen;
 mod lists;
+mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kern_mcp::{Envelope, Kind, Method, encode};
+use kern_mcp::{Envelope, Kind, Method};
 use kern_terms::{Era, Instant, Revision};
 
 use crate::backoff::Backoff;
-use crate::limits;
 
 /// What we tell a server about its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -416,21 +416,6 @@ impl Instance {
         }
     }
 
-    /// Asks for a sign of life: something failed that should not have. Without one the instance
-    /// goes down.
-    pub fn probe(&mut self, fx: &mut Vec<Effect>) {
-        if self.phase != Phase::Ready || self.own.values().any(|own| *own == Own::Probe) {
-            return;
-        }
-        match self.revision.era() {
-            Era::Legacy => self.ask(Own::Probe, Method::Ping, "{}", fx),
-            Era::Modern => {
-                let params = format!("{{{}}}", self.modern_meta());
-                self.ask(Own::Probe, Method::ServerDiscover, &params, fx)
-            }
-        };
-    }
-
     /// A notification of the server that concerns everybody: `list_changed`, `resources/updated`.
     /// `false` if it is of another kind.
     pub fn notified(
@@ -465,11 +450,6 @@ impl Instance {
         kern_mcp::json::field(&self.identity.capabilities, name).is_some()
     }
 
-    /// Asks something whose answer does not matter.
-    pub fn ask_aside(&mut self, method: Method, params: &str, fx: &mut Vec<Effect>) {
-        self.ask(Own::Aside, method, params, fx);
-    }
-
     fn forget(&mut self) {
         self.own.clear();
         self.greeting = greet::Greeting::default();
@@ -478,42 +458,6 @@ impl Instance {
         self.refresh_due = None;
         self.page_due = None;
         self.listen.closed();
-    }
-
-    /// Sends a request of ours.
-    fn ask(&mut self, own: Own, method: Method, params: &str, fx: &mut Vec<Effect>) -> OwnId {
-        let id = OwnId(self.next_id);
-        self.next_id += 1;
-        // A server that answers nothing must not keep us from hearing what matters.
-        if self.own.len() >= limits::OWN_REQUESTS_MAX {
-            self.own.retain(|_, own| !matches!(own, Own::Subscribe | Own::Aside));
-        }
-        self.own.insert(id, own);
-        let name = method.as_str();
-        let message = format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"{name}\",\"params\":{params}}}",
-            id.json()
-        );
-        fx.push(Effect::Send { id: Some(id), method, message: message.into_bytes() });
-        id
-    }
-
-    fn tell(&self, method: Method, params: &[u8], fx: &mut Vec<Effect>) {
-        let mut message = Vec::new();
-        encode::notification(&mut message, method.as_str(), Some(params));
-        fx.push(Effect::Send { id: None, method, message });
-    }
-
-    /// `_meta` of our own requests in the modern era, as `"_meta":{…}`.
-    fn modern_meta(&self) -> String {
-        format!(
-            "\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"{}\",\
-             \"io.modelcontextprotocol/clientInfo\":{},\
-             \"io.modelcontextprotocol/clientCapabilities\":{}}}",
-            Revision::LATEST,
-            String::from_utf8_lossy(&self.profile.info),
-            String::from_utf8_lossy(&self.profile.capabilities),
-        )
     }
 }
 
