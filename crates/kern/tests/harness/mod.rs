@@ -100,7 +100,7 @@ pub fn child(name: &str, program: &str, args: &[&str], more: &str) -> String {
 
 /// The server that misbehaves as told (`harness/server.py`).
 pub fn odd(name: &str, mode: &str, more: &str) -> String {
-    child(name, python(), &["-SE", &script("server.py"), mode], more)
+    child(name, python(), &["-SEB", &script("server.py"), mode], more)
 }
 
 /// The fixture over stdio.
@@ -363,10 +363,10 @@ impl Remote {
         Remote::start(command)
     }
 
-    /// The script's HTTP server in `mode`.
-    pub fn odd(mode: &str, args: &[&str]) -> Remote {
+    /// The script's HTTP server (`harness/server_http.py`), with `home` for its files.
+    pub fn odd(mode: &str, args: &[&str], home: &Path) -> Remote {
         let mut command = Command::new(python());
-        command.args(["-SE", &script("server.py"), mode]).args(args);
+        command.args(["-SEB", &script("server_http.py"), mode]).args(args).env("HOME", home);
         Remote::start(command)
     }
 

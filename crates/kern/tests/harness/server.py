@@ -1,7 +1,6 @@
-"""MCP servers of the old era that misbehave as told: `server.py MODE`.
+"""MCP servers of the old era over stdio that misbehave as told: `server.py MODE`, see STDIO below.
 
-Over stdio, MODE is one of STDIO below; over HTTP one of HTTP, and then the first line of stdout
-names the address. It shares no code with what it tests and needs nothing but the standard library.
+They share no code with what they test and need nothing but the standard library.
 """
 import json
 import os
@@ -10,7 +9,6 @@ import sys
 import threading
 import time
 
-MODE = sys.argv[1]
 OUT = sys.stdout.buffer
 LOCK = threading.Lock()
 
@@ -29,7 +27,7 @@ def tool(name):
     return {"name": name, "description": name, "inputSchema": {"type": "object"}}
 
 
-TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env"]
+TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env", "odd", "forget"]
 
 
 def says(text):
@@ -108,6 +106,33 @@ def garbage():
         + b"[" * 100000 + b"\n"))
 
 
+def scripted(message, raw):
+    """The answer to a call of the tool `odd`: the bytes of the file `answer` in HOME, with @ID@ and
+    @TOKEN@ filled in. The request's own bytes go to the file `got`. None for anything else."""
+    if (message.get("params") or {}).get("name") != "odd":
+        return None
+    home = os.environ["HOME"]
+    with open(os.path.join(home, "got"), "wb") as file:
+        file.write(raw)
+    with open(os.path.join(home, "answer"), "rb") as file:
+        reply = file.read()
+    token = ((message["params"].get("_meta")) or {}).get("progressToken")
+    reply = reply.replace(b"@ID@", json.dumps(message["id"]).encode())
+    return reply.replace(b"@TOKEN@", json.dumps(token).encode())
+
+
+def raw():
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = scripted(message, line)
+        if reply is not None:
+            write(reply)
+            continue
+        reply = answer(message)
+        if reply is not None:
+            send(reply)
+
+
 def mute():
     for _ in sys.stdin.buffer:
         pass
@@ -179,7 +204,8 @@ def half():
 STDIO = {
     "plain": serve, "garbage": garbage, "mute": mute, "chatter": chatter, "deaf": deaf,
     "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
+    "raw": raw,
 }
 
 if __name__ == "__main__":
-    STDIO[MODE]()
+    STDIO[sys.argv[1]]()
