@@ -1,0 +1,232 @@
+//! How the load speaks: HTTP/1.1 with event streams, and one message a line.
+//!
+//! Invariants: it shares no code with what it tests; nothing waits longer than [`PATIENCE`]; what
+//! is wrong with an answer is said in words.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longest wait for bytes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+trait Socket: Read + Write + Send {}
+impl<T: Read + Write + Send> Socket for T {}
+
+/// One connection.
+pub(super) struct Wire {
+    socket: Box<dyn Socket>,
+    buffer: Vec<u8>,
+    /// What came of an event stream and is no whole event yet.
+    events: Vec<u8>,
+}
+
+/// The head of a response.
+pub(super) struct Head {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn is_stream(&self) -> bool {
+        self.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+    }
+}
+
+fn failed(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => format!("silence for {PATIENCE:?}"),
+        _ => error.to_string(),
+    }
+}
+
+impl Wire {
+    pub(super) fn tcp(address: SocketAddr) -> Result<Wire, String> {
+        let socket = TcpStream::connect(address).map_err(|error| failed(&error))?;
+        let set = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
+        set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
+            .map_err(|error| failed(&error))?;
+        Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
+    }
+
+    pub(super) fn unix(path: &Path) -> Result<Wire, String> {
+        let socket = UnixStream::connect(path).map_err(|error| failed(&error))?;
+        let set = socket.set_read_timeout(Some(PATIENCE));
+        set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
+            .map_err(|error| failed(&error))?;
+        Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.socket.write_all(bytes).map_err(|error| format!("sending: {}", failed(&error)))
+    }
+
+    /// Sends one message as a line.
+    pub(super) fn send_line(&mut self, message: &Value) -> Result<(), String> {
+        self.send(format!("{message}\n").as_bytes())
+    }
+
+    fn fill(&mut self, most: usize) -> Result<(), String> {
+        let mut chunk = vec![0; most];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => Err("the connection was closed".to_owned()),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+            Err(error) => Err(format!("waiting: {}", failed(&error))),
+        }
+    }
+
+    /// The next line, without its end.
+    fn line(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+                line.pop();
+                line.pop_if(|byte| *byte == b'\r');
+                return Ok(line);
+            }
+            self.fill(16 << 10)?;
+        }
+    }
+
+    fn exactly(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        while self.buffer.len() < count {
+            self.fill(16 << 10)?;
+        }
+        Ok(self.buffer.drain(..count).collect())
+    }
+
+    /// The next message of a conversation in lines.
+    pub(super) fn message(&mut self) -> Result<Value, String> {
+        parse(&self.line()?)
+    }
+
+    /// The answer to `id` in a conversation in lines; what comes before it is dropped.
+    pub(super) fn answer_to(&mut self, id: u64) -> Result<Value, String> {
+        loop {
+            let message = self.message()?;
+            if message["id"] == id && message.get("method").is_none() {
+                return Ok(message);
+            }
+        }
+    }
+
+    pub(super) fn head(&mut self) -> Result<Head, String> {
+        let first = self.line()?;
+        let first = String::from_utf8_lossy(&first).into_owned();
+        let status = first.split(' ').nth(1).and_then(|text| text.parse().ok());
+        let status = status.ok_or_else(|| format!("no status line: {first:?}"))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(Head { status, headers });
+            }
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let (name, value) = line.split_once(':').ok_or_else(|| format!("no header: {line}"))?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    /// The whole body of a response that is no stream.
+    pub(super) fn body(&mut self, head: &Head) -> Result<Vec<u8>, String> {
+        match head.get("content-length") {
+            Some(length) => {
+                let length = length.parse().map_err(|_| format!("content-length {length:?}"))?;
+                self.exactly(length)
+            }
+            None if matches!(head.status, 202 | 204) => Ok(Vec::new()),
+            None => Err("neither a length nor a stream".to_owned()),
+        }
+    }
+
+    /// The same, `most` bytes at a time with a pause before each.
+    pub(super) fn body_slowly(&mut self, most: usize, pause: Duration) -> Result<Vec<u8>, String> {
+        let head = self.head()?;
+        let length = head.get("content-length").and_then(|text| text.parse().ok());
+        let length: usize = length.ok_or("the answer to a slow reader has no length")?;
+        while self.buffer.len() < length {
+            std::thread::sleep(pause);
+            self.fill(most)?;
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    /// The next event of a stream: its name and its data; `None` at the end.
+    pub(super) fn event(&mut self) -> Result<Option<(String, String)>, String> {
+        loop {
+            if let Some(end) = self.events.windows(2).position(|two| two == b"\n\n") {
+                let raw: Vec<u8> = self.events.drain(..end + 2).collect();
+                if let Some(event) = read_event(&String::from_utf8_lossy(&raw)) {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
+            let size = self.line()?;
+            let size = std::str::from_utf8(&size).ok().and_then(|text| {
+                usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16).ok()
+            });
+            let size = size.ok_or("a chunk without a size")?;
+            let chunk = self.exactly(size + 2)?;
+            if size == 0 {
+                return Ok(None);
+            }
+            self.events.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// The JSON-RPC answer of the response to come. `between` sees what comes before it.
+    pub(super) fn response(
+        &mut self,
+        mut between: impl FnMut(&Value) -> Result<(), String>,
+    ) -> Result<(Head, Value), String> {
+        let head = self.head()?;
+        if !head.is_stream() {
+            let body = self.body(&head)?;
+            let message = if body.is_empty() { Value::Null } else { parse(&body)? };
+            return Ok((head, message));
+        }
+        loop {
+            let event = self.event()?.ok_or("the stream ended without the answer")?;
+            let message = parse(event.1.as_bytes())?;
+            if message.get("method").is_none() {
+                while self.event()?.is_some() {}
+                return Ok((head, message));
+            }
+            between(&message)?;
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| format!("no JSON ({error}): {:?}", shorten(bytes)))
+}
+
+/// The beginning of a text.
+pub(super) fn shorten(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
+}
+
+fn read_event(text: &str) -> Option<(String, String)> {
+    let mut name = "message".to_owned();
+    let mut data: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(value) = line.strip_prefix("event:") {
+            name = value.trim().to_owned();
+        } else if let Some(value) = line.strip_prefix("data:") {
+            data.push(value.strip_prefix(' ').unwrap_or(value));
+        }
+    }
+    (!data.is_empty()).then(|| (name, data.join("\n")))
+}
