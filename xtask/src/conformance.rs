@@ -5,7 +5,7 @@
 //! counts only if at least one check passed and none failed; every process this starts ends with
 //! it, whatever happens to it.
 
-mod child;
+pub(crate) mod child;
 mod install;
 mod report;
 
@@ -131,7 +131,7 @@ fn start_kern(
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .map(|address| address.port())
@@ -139,7 +139,7 @@ fn free_port() -> Result<u16, String> {
 }
 
 /// Builds a binary of this workspace and says where it is.
-fn build(root: &Path, package: &str) -> Result<PathBuf, String> {
+pub(crate) fn build(root: &Path, package: &str) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(root).args(["build", "--package", package]);

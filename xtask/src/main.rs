@@ -6,6 +6,8 @@ mod arrows;
 mod bench;
 mod ci;
 mod conformance;
+mod interop;
+mod soak;
 mod tidy;
 
 use std::path::Path;
@@ -30,6 +32,8 @@ enum Command {
     Arrows,
     /// Run the official conformance suite
     Conformance(conformance::ConformanceArgs),
+    /// Run other people's clients against other people's servers, through kern
+    Interop(interop::InteropArgs),
     /// Measure
     Bench(bench::BenchArgs),
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(args),
         Command::Bench(args) => bench::run(root, &args),
     };
+        Command::Interop(args) => interop::run(root, &args),
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -31,20 +31,20 @@ const END: Duration = Duration::from_secs(8);
 const PROBE: Duration = Duration::from_secs(2);
 
 /// A running server.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     child: Child,
 }
 
 impl Guarded {
     /// Starts a server that ends by itself when its stdin does. Its stdout can be read.
-    pub(super) fn start(command: Command) -> Result<Guarded, String> {
+    pub(crate) fn start(command: Command) -> Result<Guarded, String> {
         let mut command = command;
         command.stdout(Stdio::piped());
         Guarded::spawn(command)
     }
 
     /// Starts any server, with a shell that ends it. What it prints goes to the log.
-    pub(super) fn watch(command: &Command, log: &Path) -> Result<Guarded, String> {
+    pub(crate) fn watch(command: &Command, log: &Path) -> Result<Guarded, String> {
         let opened = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
         let (first, second) =
             opened.map_err(|error| format!("cannot write {}: {error}", log.display()))?;
@@ -63,7 +63,7 @@ impl Guarded {
     }
 
     /// The first line the server prints.
-    pub(super) fn first_line(&mut self) -> Result<String, String> {
+    pub(crate) fn first_line(&mut self) -> Result<String, String> {
         let output = self.child.stdout.take().ok_or("the server's stdout is not piped")?;
         let mut line = String::new();
         let read = BufReader::new(output).read_line(&mut line);
@@ -73,7 +73,7 @@ impl Guarded {
 
     /// Waits until the server answers a discovery request at `url` with success; after `limit`,
     /// any HTTP answer is enough (the suite will say what is wrong with it).
-    pub(super) fn wait_ready(&mut self, url: &str, limit: Duration) -> Result<(), String> {
+    pub(crate) fn wait_ready(&mut self, url: &str, limit: Duration) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         loop {
             let status = probe(url);
@@ -127,7 +127,7 @@ fn probe(url: &str) -> Option<u16> {
 }
 
 /// The last lines of a log.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

@@ -1,0 +1,82 @@
+//! A direct conversation with a server over its stdin and stdout, without any SDK: the yardstick.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::servers::Server;
+
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(60);
+
+struct Talk {
+    child: Child,
+    input: ChildStdin,
+    lines: Receiver<String>,
+    last_id: u64,
+}
+
+/// Starts the server and sends it every step; its results.
+pub(super) fn ask(server: &Server) -> Result<Vec<Value>, String> {
+    let mut talk = Talk::start(server)?;
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+                        "clientInfo": { "name": "interop", "version": "1.0.0" } });
+    talk.request("initialize", &hello)?;
+    talk.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))?;
+    server.steps.iter().map(|step| talk.request(step.method, &step.params)).collect()
+}
+
+impl Talk {
+    fn start(server: &Server) -> Result<Self, String> {
+        let (program, args) = server.command.split_first().expect("a command has a program");
+        let mut command = Command::new(program);
+        command.args(args).envs(server.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child =
+            command.spawn().map_err(|error| format!("cannot start {}: {error}", server.name))?;
+        let input = child.stdin.take().ok_or("no stdin")?;
+        let output = child.stdout.take().ok_or("no stdout")?;
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            let whole = BufReader::new(output).lines().map_while(Result::ok);
+            // The other end is gone once the answers are in.
+            let _ = whole.map(|line| tell.send(line)).take_while(Result::is_ok).count();
+        });
+        Ok(Self { child, input, lines, last_id: 0 })
+    }
+
+    fn send(&mut self, message: &Value) -> Result<(), String> {
+        let line = format!("{message}\n");
+        self.input.write_all(line.as_bytes()).map_err(|error| format!("the server ended: {error}"))
+    }
+
+    fn request(&mut self, method: &str, params: &Value) -> Result<Value, String> {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(ANSWER)
+                .map_err(|_| format!("no answer to {method} from the server itself"))?;
+            let message: Value = serde_json::from_str(&line).unwrap_or_default();
+            if message["id"] == id && message["method"].is_null() {
+                return match &message["error"] {
+                    Value::Null => Ok(message["result"].clone()),
+                    error => Err(format!("{method} fails at the server itself: {error}")),
+                };
+            }
+        }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone after this.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
