@@ -195,6 +195,18 @@ impl Core {
         self.refuse_server(io, ask.hosted, &ask.id, errors::INTERNAL_ERROR, why);
     }
 
+    /// The server that asked is gone, or forgot that it did: another one in its place must not get
+    /// the answers.
+    pub(super) fn forget_asks(&mut self, hosted: Key) {
+        let all = self.asks.iter().filter(|(_, ask)| ask.hosted == hosted);
+        for key in all.map(|(key, _)| key).collect::<Vec<_>>() {
+            let session = self.asks.remove(key).map(|ask| ask.session);
+            if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
+                session.asked.remove(&key);
+            }
+        }
+    }
+
     pub(super) fn sweep_asks(&mut self, io: &mut Io) {
         let now = self.now;
         let over = |ask: &Ask| now.since(ask.since) >= ANSWER_MOST;

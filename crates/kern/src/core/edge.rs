@@ -265,10 +265,13 @@ impl Core {
     }
 
     fn edge_is_busy(&self, key: Key) -> bool {
-        self.flights
-            .iter()
-            .any(|(_, flight)| flight.reply.edge == key && flight.reply.core == self.id)
-            || self.patient.iter().any(|patient| patient.reply.edge == key)
+        self.flights.iter().any(|(_, flight)| self.is_edge(flight.reply, key))
+            || self.patient.iter().any(|patient| self.is_edge(patient.reply, key))
+    }
+
+    /// Whether an answer goes to the edge `key` of this core.
+    fn is_edge(&self, reply: ReplyTo, key: Key) -> bool {
+        reply.edge == key && reply.core == self.id
     }
 
     /// Closes after what is queued has left.
@@ -333,7 +336,9 @@ impl Core {
     }
 
     fn line_lost(&mut self, io: &mut Io, key: Key, line: Line) {
-        self.patient.retain(|patient| patient.reply.edge != key);
+        let core = self.id;
+        // Edges of other cores have the same keys.
+        self.patient.retain(|patient| patient.reply.edge != key || patient.reply.core != core);
         for flight in line.calls.into_values() {
             self.cancel_flight(io, flight);
         }

@@ -79,6 +79,9 @@ pub(super) struct Pipe {
     pub(super) exited: Option<kern_reactor::ChildExit>,
 }
 
+/// A message of an instance's own that waits: its id if it is a request, its method, itself.
+type Held = (Option<OwnId>, Method, Vec<u8>);
+
 /// An instance's own connections to an HTTP server.
 #[derive(Debug)]
 pub(super) struct HttpWire {
@@ -94,6 +97,9 @@ pub(super) struct HttpWire {
     pub(super) stream_failures: u32,
     /// Exchanges of requests of the instance's own.
     pub(super) own: Vec<(OwnId, Key)>,
+    /// What waits until the server has `notifications/initialized`: on another connection it would
+    /// overtake it, and many servers refuse what comes before.
+    pub(super) held: Option<Vec<Held>>,
     /// The server is being told that the session is over.
     pub(super) deleting: bool,
 }
@@ -284,6 +290,7 @@ impl Core {
     }
 
     fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {
+        self.forget_asks(key);
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         hosted.building = None;
         hosted.known = true;

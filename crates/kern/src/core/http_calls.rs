@@ -46,7 +46,10 @@ impl Core {
         let Some(known) = self.hosted.get(hosted) else {
             return self.fail_flight(io, key, "the server of this session was stopped");
         };
+        // On another connection it would overtake `initialized`.
+        let greeting = matches!(&known.wire, Wire::Http(wire) if wire.held.is_some());
         match known.instance.phase() {
+            _ if greeting => return self.park(io, key, call),
             Phase::Listing | Phase::Ready => {}
             Phase::Down => {
                 let why = format!("upstream {:?} is down for this session", known.spec.name);

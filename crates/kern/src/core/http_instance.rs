@@ -10,7 +10,7 @@ use kern_upstream::instance::{Failure, OwnId};
 
 use super::hosted::HttpWire;
 use super::http_calls::{legacy_headers, modern_headers};
-use super::http_link::{ASIDE, BELOW, OWN, STREAM, Which};
+use super::http_link::{ASIDE, BELOW, INITIALIZED, OWN, STREAM, Which};
 use super::timers::Timer;
 use super::words::{Post, UpstreamId};
 use super::{Core, Io};
@@ -30,7 +30,14 @@ impl Core {
         method: Method,
         message: &[u8],
     ) {
-        let Some(hosted) = self.hosted.get(key) else { return };
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let Some(wire) = hosted.http() else { return };
+        let tells = method == Method::Initialized;
+        if tells {
+            wire.held = Some(Vec::new());
+        } else if let Some(held) = &mut wire.held {
+            return held.push((id, method, message.to_vec()));
+        }
         let modern = matches!(method, Method::ServerDiscover)
             || (hosted.instance.is_open() && hosted.instance.revision().era() == Era::Modern);
         let revision = match modern {
@@ -38,12 +45,29 @@ impl Core {
             false => hosted.instance.revision().min(Revision::LEGACY_LATEST),
         };
         let name = if method == Method::Other { "" } else { method.as_str() };
-        let tag = id.map_or(ASIDE, |id| OWN | id.0);
+        let aside = if tells { INITIALIZED } else { ASIDE };
+        let tag = id.map_or(aside, |id| OWN | id.0);
         let greeting = method == Method::Initialize;
         let sent = self.post_raw(io, key, revision, name, Some(greeting), message, tag);
         if let (false, Some(id)) = (sent, id) {
             let why = Failure::Broken("too many requests wait for this server".into());
             self.own_failed(io, key, id, why);
+        } else if !sent && tells {
+            let how = Ended::Complete { status: 202 };
+            self.initialized(io, key, how);
+        }
+    }
+
+    /// `notifications/initialized` has arrived: what waited for that follows.
+    pub(super) fn initialized(&mut self, io: &mut Io, key: Key, how: Ended) {
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        let Some(held) = wire.held.take() else { return };
+        if let Ended::Failed { why, .. } = how {
+            let (now, random) = (self.now, io.random());
+            return self.drive(io, key, |instance, fx| instance.fail(now, why, random, fx));
+        }
+        for (id, method, message) in held {
+            self.post_own(io, key, id, method, &message);
         }
     }
 
@@ -68,7 +92,7 @@ impl Core {
         };
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-        let replayable = tag & OWN != 0;
+        let replayable = tag & OWN != 0 || tag == INITIALIZED;
         let posted = self.with_link(io, Which::Private(key), &[], |link, wire, now, _| {
             let path = path.as_deref();
             let body: &[&[u8]] = &[body];
@@ -86,6 +110,9 @@ impl Core {
     /// Gives a request of an instance's own up.
     pub(super) fn abandon_own(&mut self, io: &mut Io, key: Key, id: OwnId) {
         let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        if let Some(held) = &mut wire.held {
+            held.retain(|(own, ..)| *own != Some(id));
+        }
         let Some(at) = wire.own.iter().position(|(own, _)| *own == id) else { return };
         let (_, exchange) = wire.own.swap_remove(at);
         self.with_link(io, Which::Private(key), &[], |link, wire, _, _| link.abort(wire, exchange));
@@ -97,6 +124,7 @@ impl Core {
         let Some(wire) = hosted.http() else { return };
         wire.session_id = None;
         wire.messages = None;
+        wire.held = None;
         wire.deleting = false;
         if transport == Transport::HttpSse {
             self.open_stream(io, key, &[]);
@@ -181,6 +209,7 @@ impl Core {
         let mut stale: Vec<Key> = wire.own.drain(..).map(|(_, exchange)| exchange).collect();
         stale.extend(wire.stream.take());
         wire.last_event = None;
+        self.forget_asks(key);
         self.with_link(io, which, &[], |link, wire, _, _| {
             for exchange in stale {
                 link.abort(wire, exchange);
@@ -252,6 +281,7 @@ impl HttpWire {
             stream_due: None,
             stream_failures: 0,
             own: Vec::new(),
+            held: None,
             deleting: false,
         }
     }

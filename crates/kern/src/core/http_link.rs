@@ -25,6 +25,8 @@ pub(super) const OWN: u64 = 1 << 63;
 pub(super) const STREAM: u64 = 1 << 62;
 /// Something whose answer does not matter.
 pub(super) const ASIDE: u64 = 1 << 61;
+/// `notifications/initialized`.
+pub(super) const INITIALIZED: u64 = ASIDE | 1;
 /// A call whose answer comes on another stream; its flight is below.
 pub(super) const POSTED: u64 = 1 << 60;
 pub(super) const BELOW: u64 = (1 << 60) - 1;
@@ -250,6 +252,9 @@ impl Core {
     ) {
         match happening {
             Happening::Head { tag, status, session_id, .. } => {
+                if let (Which::Private(key), INITIALIZED) = (which, tag) {
+                    return self.initialized(io, key, Ended::Complete { status });
+                }
                 if let (Which::Private(key), true, 200..=299) = (which, tag & OWN != 0, status)
                     && let Some(session_id) = session_id
                     && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
@@ -339,6 +344,9 @@ impl Core {
                 Ended::Failed { why, .. } => Failure::Broken(why),
             };
             return self.own_failed(io, key, id, failure);
+        }
+        if tag == INITIALIZED {
+            return self.initialized(io, key, how);
         }
         if tag & ASIDE != 0 {
             return self.forget_if_over(io, key);

@@ -39,8 +39,7 @@ impl Core {
             return self.returned(io, upstream, private, flight, message, envelope);
         }
         // A session's own server is on the session's core, and so are its flights.
-        if private.is_none()
-            && self.setup.cores.contains(&flight.core()) {
+        if private.is_none() && self.setup.cores.contains(&flight.core()) {
             let message = Bytes::copy_from_slice(message);
             let envelope = Box::new(*envelope);
             io.post(flight.core(), Post::Return { upstream, flight, message, envelope });
@@ -72,20 +71,22 @@ impl Core {
         }
     }
 
-    /// The revision the server of a flight speaks.
-    fn server_revision(&self, key: Key) -> Revision {
+    /// The revision the server of a flight speaks. Where it is not known any more (it went down
+    /// after it answered), the answer tells: only the new era's results have a type.
+    fn server_revision(&self, key: Key, envelope: &Envelope) -> Revision {
         let Some(flight) = self.flights.get(key) else { return Revision::LEGACY_LATEST };
         if let Some(hosted) = flight.private.and_then(|key| self.hosted.get(key)) {
             return hosted.instance.revision();
         }
         match self.upstreams.get(&flight.upstream).map(|upstream| &upstream.health) {
             Some(super::words::Health::Up(up)) => up.revision,
-            _ => flight.revision,
+            _ if envelope.result_type.is_some() => Revision::LATEST,
+            _ => Revision::LEGACY_LATEST,
         }
     }
 
     fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
-        let from = self.server_revision(key);
+        let from = self.server_revision(key, envelope);
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(&flight);
         let era = flight.revision.era();

@@ -65,7 +65,9 @@ impl Core {
     }
 
     fn session_ended(&mut self, io: &mut Io, reply: ReplyTo, message: &[u8], envelope: &Envelope) {
-        let id = envelope.id.map(|span| span.of(message));
+        // Only a request has an id of the client's own.
+        let id = envelope.id.filter(|_| envelope.kind == Kind::Request);
+        let id = id.map(|span| span.of(message));
         let mut out = Vec::new();
         let why = "this session has ended: send initialize again";
         kern_mcp::encode::error(&mut out, id, kern_mcp::errors::INVALID_REQUEST, why, None);

@@ -137,10 +137,12 @@ impl Backend {
     fn read(&self, id: &Value, params: &Value) -> Value {
         let known = self.resources().into_iter().find(|resource| resource["uri"] == params["uri"]);
         let Some(resource) = known else {
-            self.police(&format!(
-                "asked for the resource {}, which it never listed",
-                params["uri"]
-            ));
+            // Unlisted resources may be read; where nothing fails, nobody here asks for one, and the
+            // gateway's own names are never a server's.
+            let uri = params["uri"].as_str().unwrap_or_default();
+            if self.ledger.borrow().strict || uri.starts_with("kern:") {
+                self.police(&format!("asked for the resource {uri}, which it never listed"));
+            }
             return words::error(id, -32602, "resource not found");
         };
         let name = resource["name"].as_str().unwrap_or_default();

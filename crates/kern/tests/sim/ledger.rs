@@ -42,8 +42,8 @@ pub enum Expect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Withdrawn: an answer may still come, once.
-    Cancelled,
+    /// Withdrawn, or given up with its session: an answer may still come, once.
+    Withdrawn,
     Done,
 }
 
@@ -99,7 +99,7 @@ impl Ledger {
         let expected = format!("{:?}", entry.expect);
         match was {
             State::Done => self.violation(format!("{client} got two answers to {id} ({what})")),
-            State::Cancelled => {}
+            State::Withdrawn => {}
             State::Open => match (&answer, fits) {
                 (_, true) => {
                     self.tally.answered += 1;
@@ -118,23 +118,20 @@ impl Ledger {
         if let Some(entry) = self.entries.get_mut(&(client.to_owned(), id.to_owned()))
             && entry.state == State::Open
         {
-            entry.state = State::Cancelled;
+            entry.state = State::Withdrawn;
             self.tally.cancelled += 1;
         }
     }
 
     /// The connection a request was asked on, or its session, is gone.
     pub fn lost(&mut self, client: &str, id: &str) {
-        if let Some(entry) = self.entries.get_mut(&(client.to_owned(), id.to_owned())) {
-            if entry.state == State::Open {
-                self.tally.lost += 1;
-                if self.strict {
-                    let what = entry.what.clone();
-                    self.violation(format!("{client} lost {id} ({what}) though nothing fails"));
-                }
-            }
-            if let Some(entry) = self.entries.get_mut(&(client.to_owned(), id.to_owned())) {
-                entry.state = State::Done;
+        let Some(entry) = self.entries.get_mut(&(client.to_owned(), id.to_owned())) else { return };
+        if entry.state == State::Open {
+            entry.state = State::Withdrawn;
+            self.tally.lost += 1;
+            let what = entry.what.clone();
+            if self.strict {
+                self.violation(format!("{client} lost {id} ({what}) though nothing fails"));
             }
         }
     }

@@ -118,6 +118,32 @@ impl Scene {
         }
     }
 
+    fn start(&mut self, stdio: bool) -> Gateway {
+        let cores = self.rng.within(1, 3) as u8;
+        Gateway::start(&self.world, cores, &self.servers, stdio)
+    }
+
+    /// How often the gateway ends in the middle of everything.
+    fn interruptions(&mut self) -> u64 {
+        if self.strict { 0 } else { self.rng.below(6).saturating_sub(3) }
+    }
+
+    /// Ends the gateway after a while, in order or not, and starts another.
+    fn interrupt(&mut self, mut gateway: Gateway) -> Gateway {
+        let pauses = [self.rng.size(1, 5_000), self.rng.size(1, 5_000)].map(Duration::from_millis);
+        gateway.runner.run_for(pauses[0]);
+        if self.rng.below(2) == 0 {
+            gateway.runner.crash();
+        } else if !gateway.stop() {
+            self.books.borrow_mut().violation("it was asked to end in mid-work, and did not");
+        }
+        gateway.runner.run_for(pauses[1]);
+        if self.world.core_streams() > 0 {
+            self.books.borrow_mut().violation("streams are left of a gateway that ended");
+        }
+        self.start(false)
+    }
+
     fn all_done(&self) -> bool {
         self.lines.iter().all(|client| client.borrow().done)
             && self.http.iter().all(|client| client.borrow().done)
@@ -129,8 +155,10 @@ pub fn run(seed: u64) -> Outcome {
     let mut scene = Scene::new(seed);
     scene.add_servers();
     scene.add_clients();
-    let cores = scene.rng.within(1, 3) as u8;
-    let mut gateway = Gateway::start(&scene.world, cores, &scene.servers, true);
+    let mut gateway = scene.start(true);
+    for _ in 0..scene.interruptions() {
+        gateway = scene.interrupt(gateway);
+    }
     let end = scene.world.now() + RUN_MAX;
     while !scene.all_done() && scene.world.now() < end {
         gateway.runner.run_for(Duration::from_secs(1));
