@@ -15,6 +15,7 @@ mod setup;
 mod show;
 mod status;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -152,6 +153,7 @@ pub fn run() -> ExitCode {
         Verb::Read(args) => client_verb(read::run(&around, &args)),
         Verb::Prompt(args) => client_verb(prompt::run(&around, &args)),
     };
+    log::flush();
     match done {
         Ok(code) => code,
         Err(why) => fail(&why),
@@ -164,6 +166,7 @@ fn client_verb(done: Result<ExitCode, client_talk::Failure>) -> Result<ExitCode,
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("kern: {why}");
+    // There is nobody to tell that stderr is closed.
+    let _ = writeln!(std::io::stderr(), "kern: {why}");
     ExitCode::FAILURE
 }

@@ -271,6 +271,7 @@ impl Core {
             Post::Updated { upstream, uri } => self.resource_updated(io, upstream, &uri),
             Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
             Post::Doubt { upstream } => self.doubt_at_host(io, upstream),
+            Post::Stop if self.draining => self.drain_now(io),
             Post::Stop => self.retire(io),
             Post::Quiet(core) => {
                 self.quiet.insert(core);
@@ -370,7 +371,7 @@ impl App for Core {
             Event::Callback { .. } => {}
             Event::Exited { child, exit } => self.child_exited(io, child, exit),
             Event::Signal(Signal::Hangup) => {}
-            Event::Signal(_) if self.draining => self.drain_now(io),
+            // The first asks every core to end in order, the second to wait no longer.
             Event::Signal(_) => self.tell_all(io, || Post::Stop),
             Event::Post { message, .. } => self.post(io, message),
             Event::Retire => self.retire(io),
