@@ -45,9 +45,9 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(root, &args),
         Command::Arrows => arrows::run(root),
         Command::Conformance(args) => conformance::run(args),
+        Command::Interop(args) => interop::run(root, &args),
         Command::Bench(args) => bench::run(root, &args),
     };
-        Command::Interop(args) => interop::run(root, &args),
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
