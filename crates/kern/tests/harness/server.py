@@ -58,7 +58,7 @@ def answer(message):
     """The JSON-RPC answer to a request; None if there is to be none."""
     method, id = message.get("method"), message.get("id")
     params = message.get("params") or {}
-    if id is None:
+    if id is None or method is None:
         return None
     if method == "initialize":
         result = {
