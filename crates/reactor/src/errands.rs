@@ -1,7 +1,7 @@
 //! Who does the work that would make a core wait?
 //!
-//! A few threads shared by all cores, started when first needed; in the simulation, the core itself
-//! at once. Invariant: an errand that panics costs its own answer, not the thread.
+//! A few threads shared by all cores, started when first needed; in the simulation, whoever moves
+//! it, when the seed says so. Invariant: an errand that panics costs its own answer, not the thread.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,20 +9,44 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::limits::{ERRAND_THREADS, ERRANDS_REPORTED_LEN};
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Where errands are run.
 pub enum Errands {
     /// On threads.
     Threads(ErrandThreads),
-    /// At once, by whoever asks: for worlds whose errands take no time.
-    Inline,
+    /// By the simulation, which takes them from here.
+    Queued(Mutex<Vec<Job>>),
 }
 
 impl Errands {
     /// The rule: threads.
     pub fn threads() -> Self {
         Self::Threads(ErrandThreads::default())
+    }
+
+    /// For a simulation: see [`Runner::errands_of`](crate::driver::sim::Runner::errands_of).
+    pub fn queued() -> Self {
+        Self::Queued(Mutex::default())
+    }
+
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        match self {
+            Self::Threads(threads) => threads.run(job),
+            Self::Queued(queue) => {
+                queue.lock().expect("holders do not panic").push(Box::new(job));
+            }
+        }
+    }
+
+    /// The errands nobody has taken yet.
+    pub(crate) fn take(&self) -> Vec<Job> {
+        match self {
+            Self::Threads(_) => Vec::new(),
+            Self::Queued(queue) => {
+                std::mem::take(&mut *queue.lock().expect("holders do not panic"))
+            }
+        }
     }
 }
 
@@ -49,7 +73,7 @@ struct State {
 
 impl ErrandThreads {
     /// Queues a job.
-    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.shared.state.lock().expect("holders do not panic");
         state.jobs.push_back(Box::new(job));
         if state.jobs.len() == ERRANDS_REPORTED_LEN {

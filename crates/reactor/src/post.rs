@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 
 use kern_terms::CoreId;
 
-use crate::errands::Errands;
 use crate::io::Io;
 use crate::lanes::Envelope;
 use crate::limits::OVERFLOW_REPORTED_LEN;
@@ -57,15 +56,10 @@ impl<P: Send + 'static> Io<P> {
 
     /// Runs `work` off the core; its envelope comes back here.
     pub(crate) fn errand_for(&mut self, work: impl FnOnce() -> Envelope<P> + Send + 'static) {
-        match &self.directory.errands {
-            Errands::Inline => self.own.push_back(work()),
-            Errands::Threads(threads) => {
-                let lane = std::sync::Arc::clone(&self.lane);
-                threads.run(move || {
-                    lane.deliver(work());
-                });
-            }
-        }
+        let lane = std::sync::Arc::clone(&self.lane);
+        self.directory.errands.run(move || {
+            lane.deliver(work());
+        });
     }
 
     /// Takes note of cores that came or went.

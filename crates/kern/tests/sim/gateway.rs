@@ -91,8 +91,9 @@ impl Gateway {
         let upstreams = servers.iter().enumerate().map(spec).collect();
         let setup =
             Arc::new(Setup { plan: Arc::new(plan), upstreams, keeper: None, cores: ids.clone() });
-        let directory = Directory::new(Errands::Inline);
+        let directory = Directory::new(Errands::queued());
         let mut runner = Runner::new(world);
+        runner.errands_of(&directory);
         let (ready, _) = channel();
         for id in &ids {
             let first = id.0 == 0;

@@ -1,6 +1,7 @@
 //! The whole: clients of both eras, the gateway, servers of both eras, and a world that fails.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::ask_http::HttpClient;
 use crate::ask_lines::LineClient;
 use crate::backend::Backend;
 use crate::brain::Brain;
+use crate::catalog::TOOLS;
 use crate::gateway::{self, Gateway, Reach};
 use crate::ledger::{Ledger, Shared as Books, Tally};
 use crate::serve_http::HttpServer;
@@ -27,6 +29,10 @@ pub struct Outcome {
     pub hash: u64,
     pub tally: Tally,
     pub violations: Vec<String>,
+    /// Full answers by what was asked.
+    answers: BTreeMap<String, usize>,
+    /// Updates of resources that reached those who wanted them.
+    updates: usize,
 }
 
 /// What a seed decides about the scene.
@@ -183,8 +189,25 @@ pub fn run(seed: u64) -> Outcome {
     if !violations.is_empty() && std::env::var("KERN_SIM_TRACE").is_ok() {
         println!("{}", scene.world.trace_tail());
     }
-    Outcome { hash: scene.world.trace_hash(), tally: books.tally, violations }
+    let (hash, tally, answers) = (scene.world.trace_hash(), books.tally, books.answers.clone());
+    let heard = |sum, brain: &Brain| sum + brain.updates;
+    let updates = scene.lines.iter().fold(0, |sum, it| heard(sum, &it.borrow().brain));
+    let updates = scene.http.iter().fold(updates, |sum, it| heard(sum, &it.borrow().brain));
+    Outcome { hash, tally, violations, answers, updates }
 }
+
+/// What clients ask besides calls of tools.
+const METHODS: [&str; 9] = [
+    "initialize",
+    "ping",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "prompts/get",
+    "resources/subscribe",
+    "resources/unsubscribe",
+];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -194,10 +217,11 @@ fn number(variable: &str) -> Option<u64> {
 fn every_request_is_answered_refused_or_cancelled_once() {
     let (first, count) = match (number("KERN_SIM_SEED"), number("KERN_SIM_SEEDS")) {
         (Some(seed), None) => (seed, 1),
-        (seed, count) => (seed.unwrap_or(0), count.unwrap_or(12)),
+        (seed, count) => (seed.unwrap_or(0), count.unwrap_or(30)),
     };
     let mut failed = Vec::new();
     let mut sum = Tally::default();
+    let (mut answers, mut updates) = (BTreeMap::new(), 0);
     for seed in first..first + count {
         let outcome = run(seed);
         if count == 1 {
@@ -211,7 +235,15 @@ fn every_request_is_answered_refused_or_cancelled_once() {
         }
         sum.asked += outcome.tally.asked;
         sum.answered += outcome.tally.answered;
+        updates += outcome.updates;
+        for (what, count) in outcome.answers {
+            *answers.entry(what).or_insert(0) += count;
+        }
     }
     println!("{count} seeds, {} requests, {} answered in full", sum.asked, sum.answered);
+    println!("{answers:?}, {updates} updates");
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+    let kinds = TOOLS.iter().copied().chain(METHODS);
+    let idle: Vec<_> = kinds.filter(|kind| !answers.contains_key(*kind)).collect();
+    assert!(count < 12 || idle.is_empty() && updates > 0, "never exercised: {idle:?}");
 }

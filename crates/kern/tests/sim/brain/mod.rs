@@ -252,10 +252,13 @@ impl Brain {
             self.listens.insert(words::id_text(&message["id"]), false);
             return Some(message);
         }
-        let params = json!({"uri": resource.name});
-        if self.subscribed.remove(&resource.name) {
+        if context.rng(|rng| rng.below(3)) == 0
+            && let Some(uri) = self.subscribed.pop_first()
+        {
+            let params = json!({"uri": uri});
             return Some(self.ask(context, "resources/unsubscribe", params, Expect::Result));
         }
+        let params = json!({"uri": resource.name});
         self.ever_subscribed.insert(resource.name.clone());
         self.subscribed.insert(resource.name);
         Some(self.ask(context, "resources/subscribe", params, Expect::Result))

@@ -6,11 +6,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kern_terms::{CoreId, Instant};
 
 use super::world::{Due, World};
+use crate::errands::Job;
 use crate::event::App;
 use crate::lanes::{Directory, Envelope};
 use crate::turn::Core;
@@ -59,12 +61,19 @@ const ERRAND_NS: (u64, u64) = (10_000, 30_000_000);
 pub struct Runner {
     world: World,
     cores: Vec<(usize, Box<dyn Turn>)>,
+    errands: Option<Box<dyn Fn() -> Vec<Job>>>,
 }
 
 impl Runner {
     /// A runner without cores.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), cores: Vec::new() }
+        Self { world: world.clone(), cores: Vec::new(), errands: None }
+    }
+
+    /// Runs the errands of these cores, each after a seeded while.
+    pub fn errands_of<P: 'static>(&mut self, directory: &Arc<Directory<P>>) {
+        let directory = Arc::clone(directory);
+        self.errands = Some(Box::new(move || directory.errands.take()));
     }
 
     /// The world.
@@ -138,6 +147,9 @@ impl Runner {
         self.world.state.borrow_mut().note(super::trace::TURN, id as u64, 0);
         if !self.cores[index].1.turn() {
             self.cores.remove(index);
+        }
+        for job in self.errands.iter().flat_map(|take| take()) {
+            self.world.later(CoreId(id as u8), job);
         }
         let mut state = self.world.state.borrow_mut();
         state.now += state.scheduling.size(TURN_NS.0, TURN_NS.1);
