@@ -62,7 +62,7 @@ fn world(driver: &str, over: &str) -> (Kern, Option<Remote>, tempfile::TempDir) 
     let home = files.path().canonicalize().unwrap();
     let other = fixture_child("other", "both", "");
     if over == "http" {
-        let server = Remote::odd("http", &[], &home);
+        let server = Remote::odd(&home);
         let config = remote("raw", &server.url("/mcp"), "") + &other;
         return (Setup::new(driver, config).start(), Some(server), files);
     }

@@ -1,301 +1,356 @@
-//! Does every transport carry the same conversation, on the client's side and on the server's?
+//! Does every transport, towards clients and towards servers, carry the same?
 #![allow(missing_docs, clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
 mod harness;
 
-use std::path::Path;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use harness::client::Client;
 use harness::http::{Conn, bare, post};
 use harness::lines::Lines;
-use harness::{Kern, PATIENCE, Remote, Setup, both, eventually, fixture_child, remote};
+use harness::{Kern, PATIENCE, Setup, both, eventually, fixture_child, python, remote, script};
 use serde_json::{Value, json};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// A second upstream, so that names have prefixes.
+const ECHO: &str = "[upstream.echo]\nbuiltin = \"echo\"\n";
+
+/// A conversation in which messages come one by one, whatever carries them.
+trait Channel {
+    fn send(&mut self, message: &Value);
+    fn next(&mut self) -> Value;
+}
+
+impl Channel for Lines {
+    fn send(&mut self, message: &Value) {
+        Lines::send(self, message);
+    }
+
+    fn next(&mut self) -> Value {
+        Lines::next(self, PATIENCE).expect("a message comes")
+    }
+}
+
+/// A client of HTTP+SSE (2024-11-05).
+struct OldSse {
+    stream: Conn,
+    posts: Conn,
+    path: String,
+}
+
+impl OldSse {
+    fn open(kern: &Kern, path: &str) -> OldSse {
+        let mut stream = Conn::tcp(kern.address());
+        stream.send(bare("GET", path, &[("Accept", "text/event-stream")]));
+        let head = stream.head(PATIENCE).unwrap();
+        assert_eq!(head.status, 200, "{head:?}");
+        let endpoint = stream.event(PATIENCE).unwrap();
+        assert_eq!(endpoint.name, "endpoint");
+        OldSse { stream, posts: Conn::tcp(kern.address()), path: endpoint.data }
+    }
+}
+
+impl Channel for OldSse {
+    fn send(&mut self, message: &Value) {
+        assert!(self.posts.send(post(&self.path, &[], &message.to_string())));
+        let response = self.posts.response();
+        assert_eq!(response.status(), 202, "{response:?}");
+    }
+
+    fn next(&mut self) -> Value {
+        let event = self.stream.event(PATIENCE).expect("an event comes");
+        assert_eq!(event.name, "message");
+        serde_json::from_str(&event.data).unwrap()
+    }
+}
+
+/// All that an old client does in a conversation; `prefix` stands before the names of tools.
+fn converse(channel: &mut dyn Channel, prefix: &str, revision: &str) {
+    let request = |id: &Value, method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+    let greeting = json!({
+        "protocolVersion": revision,
+        "capabilities": { "sampling": {} },
+        "clientInfo": { "name": "test", "version": "1" }
+    });
+    let mut ask = |id: Value, method: &str, params: Value| {
+        channel.send(&request(&id, method, params));
+        let mut between = Vec::new();
+        loop {
+            let message = channel.next();
+            if message["method"] == "sampling/createMessage" {
+                let content = json!({ "type": "text", "text": "as a model says" });
+                let result = json!({ "role": "assistant", "model": "m", "content": content });
+                let id = &message["id"];
+                channel.send(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+            } else if message["id"] == id && message.get("method").is_none() {
+                return (message, between);
+            } else {
+                between.push(message);
+            }
+        }
+    };
+    let (greeted, _) = ask(json!(0), "initialize", greeting);
+    assert_eq!(greeted["result"]["protocolVersion"], revision, "{greeted}");
+    let (listed, _) = ask(json!("list"), "tools/list", json!({}));
+    let tools = listed["result"]["tools"].as_array().unwrap();
+    let echo = format!("{prefix}test_echo");
+    assert!(tools.iter().any(|tool| tool["name"] == echo), "{listed}");
+    let call = |tool: &str, arguments: Value| json!({ "name": format!("{prefix}{tool}"), "arguments": arguments, "_meta": { "progressToken": "p" } });
+    let given = json!({ "text": "line\nbreak, ünïcode \u{1f9ed}", "number": 1e3 });
+    let (echoed, _) = ask(json!(2), "tools/call", call("test_echo", given.clone()));
+    assert_eq!(echoed["result"]["structuredContent"], given, "{echoed}");
+    let (_, between) = ask(json!(3), "tools/call", call("test_tool_with_progress", json!({})));
+    let progress = between.iter().filter(|one| one["method"] == "notifications/progress");
+    assert_eq!(progress.count(), 3, "{between:?}");
+    let (asked, _) = ask(json!(4), "tools/call", call("test_sampling", json!({ "prompt": "?" })));
+    let text = asked["result"]["content"][0]["text"].as_str().unwrap_or_default();
+    assert!(text.contains("as a model says"), "{asked}");
+    let (large, _) =
+        ask(json!(5), "tools/call", call("test_large_text", json!({ "bytes": 3 << 20 })));
+    assert_eq!(large["result"]["content"][0]["text"].as_str().map(str::len), Some(3 << 20));
+    let (failed, _) = ask(json!(6), "no/such", json!({}));
+    assert_eq!(failed["error"]["code"], -32601, "{failed}");
+}
 
 #[test]
-fn a_line_client_speaks_either_era_over_stdio_and_a_unix_socket() {
+fn stdin_and_stdout_carry_all_a_client_does() {
     both(|driver| {
-        for over in ["stdio", "unix"] {
-            let config = fixture_child("fix", "both", "");
-            let setup = Setup::new(driver, config);
-            let mut kern = if over == "stdio" { setup.stdio().start() } else { setup.start() };
-            let mut lines = match over {
-                "stdio" => Lines::stdio(&mut kern),
-                _ => Lines::unix(&kern),
-            };
-            // The new era needs no handshake.
-            let meta = json!({
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": {}
-            });
-            let found = lines.request("server/discover", json!({ "_meta": meta }));
-            assert!(found["result"]["supportedVersions"].is_array(), "{found}");
-            let call = json!({ "name": "test_simple_text", "arguments": {}, "_meta": meta });
-            let answer = lines.request("tools/call", call);
-            assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
-            let listen = json!({ "notifications": { "toolsListChanged": true }, "_meta": meta });
-            lines.begin("subscriptions/listen", listen);
-            lines.wait_for("notifications/subscriptions/acknowledged");
-            // A line that is none costs one answer.
-            for bad in ["nonsense\n", "[]\n", "\n\n", "{\"jsonrpc\":\"2.0\",\"id\":\"x\"}\n"] {
-                lines.send_raw(bad);
-            }
-            // And the old era on the same connection.
-            let greeting = lines.initialize(json!({}));
-            assert_eq!(greeting["protocolVersion"], "2025-11-25");
-            let answer = lines.call("test_simple_text", json!({}));
-            assert!(answer["result"].is_object() && answer["result"].get("resultType").is_none());
-            lines.call("test_trigger_tool_change", json!({}));
-            for _ in 0..2 {
-                lines.wait_for("notifications/tools/list_changed");
-            }
-            // A cancelled request gets no answer.
-            let delay = json!({ "name": "test_delay", "arguments": { "ms": 9000, "label": "l" } });
-            let id = lines.begin("tools/call", delay);
-            std::thread::sleep(SECOND / 3);
-            let params = json!({ "requestId": id });
-            let note =
-                json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
-            lines.send(&note);
-            eventually("the server was told", || {
-                lines.call("test_cancellations", json!({})).to_string().contains("\"l\"")
-            });
-        }
+        let config = fixture_child("fix", "legacy", "") + ECHO;
+        let mut kern = Setup::new(driver, config).stdio().start();
+        converse(&mut Lines::stdio(&mut kern), "fix__", "2025-11-25");
     });
 }
 
 #[test]
-fn a_unix_socket_serves_http_as_well() {
+fn a_unix_socket_carries_lines_and_http() {
     both(|driver| {
-        let kern = Setup::new(driver, fixture_child("fix", "both", "")).cores(2).start();
-        let client = Client::modern(&kern, "/mcp");
-        let body = client.body("tools/list", json!({}), 1);
+        let config = fixture_child("fix", "legacy", "") + ECHO;
+        let kern = Setup::new(driver, config).cores(2).start();
+        converse(&mut Lines::unix(&kern), "fix__", "2025-06-18");
+        converse(&mut Lines::unix(&kern), "fix__", "2024-11-05");
+        let client = Client::modern(&kern, "/mcp/fix");
+        let params = json!({ "name": "test_echo", "arguments": { "a": 1 } });
+        let body = client.body("tools/call", params, 1);
         let headers = client.headers(&body);
         let headers: Vec<_> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let mut conn = Conn::unix(&kern.unix);
         for _ in 0..3 {
-            conn.send(post("/mcp", &headers, &body));
-            assert!(conn.response().json()["result"]["tools"].is_array());
-        }
-        // Slowly, so that the first bytes alone decide.
-        let mut conn = Conn::unix(&kern.unix);
-        for byte in post("/mcp", &headers, &body) {
-            conn.send([byte]);
-        }
-        assert!(conn.response().json()["result"]["tools"].is_array());
-    });
-}
-
-/// An HTTP+SSE client: its stream, and where it posts.
-struct OldClient<'k> {
-    kern: &'k Kern,
-    stream: Conn,
-    messages: String,
-}
-
-impl OldClient<'_> {
-    fn open<'k>(kern: &'k Kern, path: &str) -> OldClient<'k> {
-        let mut stream = Conn::tcp(kern.address());
-        stream.send(bare("GET", path, &[("Accept", "text/event-stream")]));
-        assert_eq!(stream.head(PATIENCE).unwrap().status, 200);
-        let first = stream.event(PATIENCE).unwrap();
-        assert_eq!(first.name, "endpoint", "{first:?}");
-        OldClient { kern, stream, messages: first.data }
-    }
-
-    fn post(&self, message: &Value) -> u16 {
-        let mut conn = Conn::tcp(self.kern.address());
-        conn.send(post(&self.messages, &[], &message.to_string()));
-        conn.response().status()
-    }
-
-    fn request(&mut self, id: u64, method: &str, params: Value) -> Value {
-        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        assert_eq!(self.post(&message), 202);
-        self.wait(|message| message["id"] == id && message.get("method").is_none())
-    }
-
-    fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let event = self.stream.event(PATIENCE).expect("an event");
-            let message = serde_json::from_str(&event.data).unwrap();
-            if wanted(&message) {
-                return message;
-            }
-        }
-    }
-}
-
-#[test]
-fn the_clients_of_2024_get_all_on_their_one_stream() {
-    both(|driver| {
-        let kern = Setup::new(driver, fixture_child("fix", "legacy", "")).cores(2).start();
-        for path in ["/sse", "/sse/fix"] {
-            let mut client = OldClient::open(&kern, path);
-            let params = json!({
-                "protocolVersion": "2024-11-05",
-                "capabilities": { "sampling": {} },
-                "clientInfo": { "name": "old", "version": "1" }
-            });
-            let greeting = client.request(1, "initialize", params);
-            assert_eq!(greeting["result"]["protocolVersion"], "2024-11-05", "{greeting}");
-            let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-            assert_eq!(client.post(&note), 202);
-            let call = json!({ "name": "test_simple_text", "arguments": {} });
-            assert!(client.request(2, "tools/call", call)["result"].is_object());
-            let call = json!({ "name": "test_sampling", "arguments": { "prompt": "p" } });
-            let call = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": call });
-            client.post(&call);
-            let asked = client.wait(|message| message["method"] == "sampling/createMessage");
-            let content = json!({ "type": "text", "text": "as a model says" });
-            let result = json!({ "role": "assistant", "content": content, "model": "none" });
-            let id = asked["id"].clone();
-            client.post(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
-            let answer = client.wait(|message| message["id"] == 3);
-            assert!(answer.to_string().contains("as a model says"), "{answer}");
-            let messages = client.messages.clone();
-            drop(client);
-            eventually("its session ended with its stream", || {
-                let mut conn = Conn::tcp(kern.address());
-                conn.send(post(&messages, &[], &call.to_string()));
-                conn.response().status() == 404
-            });
+            conn.send(post("/mcp/fix", &headers, &body));
+            let answer = conn.response().json();
+            assert_eq!(answer["result"]["structuredContent"], json!({ "a": 1 }), "{answer}");
         }
     });
 }
 
 #[test]
-fn a_server_of_2024_behind_http_and_sse_is_served_and_greeted_again_when_its_stream_ends() {
+fn clients_of_http_with_sse_are_served_on_every_core() {
     both(|driver| {
-        for more in ["transport = \"sse\"", ""] {
-            let home = tempfile::tempdir().unwrap();
-            let server = Remote::odd("sse", &[], home.path());
-            let kern =
-                Setup::new(driver, remote("old", &server.url("/sse"), more)).cores(2).start();
-            let mut new = Client::modern(&kern, "/mcp/old");
-            let mut old = Client::legacy(&kern, "/mcp/old", json!({}));
-            for round in 0..4 {
-                let arguments = json!({ "round": round });
-                assert_eq!(new.text("echo", arguments.clone()), format!("{{\"round\": {round}}}"));
-                assert_eq!(old.text("echo", arguments), format!("{{\"round\": {round}}}"));
-            }
-            let message = new.error("forget", json!({}));
-            assert!(message.contains("old") && message.contains("stream"), "{message}");
-            eventually("it is greeted again", || {
-                new.request("tools/call", json!({ "name": "pid" }))["result"].is_object()
-            });
+        let config = fixture_child("fix", "legacy", "") + &fixture_child("other", "both", "");
+        let kern = Setup::new(driver, config).cores(3).start();
+        for _ in 0..4 {
+            converse(&mut OldSse::open(&kern, "/sse"), "fix__", "2024-11-05");
+            converse(&mut OldSse::open(&kern, "/sse/fix"), "", "2024-11-05");
         }
-    });
-}
-
-#[test]
-fn a_server_that_forgets_its_sessions_is_greeted_again_and_no_call_is_lost() {
-    both(|driver| {
-        let home = tempfile::tempdir().unwrap();
-        let server = Remote::odd("http", &[], home.path());
-        let kern = Setup::new(driver, remote("fog", &server.url("/mcp"), "")).cores(2).start();
-        let mut new = Client::modern(&kern, "/mcp/fog");
-        let mut old = Client::legacy(&kern, "/mcp/fog", json!({}));
-        let mut other = Client::legacy(&kern, "/mcp/fog", json!({}));
-        for round in 0..3 {
-            for client in [&mut new, &mut old, &mut other] {
-                client.text("forget", json!({}));
-                // Everybody's session is gone; nobody notices.
-                for _ in 0..2 {
-                    let text = client.text("echo", json!({ "x": round }));
-                    assert_eq!(text, format!("{{\"x\": {round}}}"));
-                }
-            }
-            let tools = other.tools();
-            assert!(tools.contains(&"echo".to_owned()), "{tools:?}");
-        }
-        let mut all: Vec<_> = (0..6)
-            .map(|at| {
-                let call = json!({ "name": "echo", "arguments": { "at": at } });
-                Client::modern(&kern, "/mcp/fog").begin("tools/call", call)
-            })
-            .collect();
-        for call in &mut all {
-            let answer = call.answer();
-            assert!(answer["result"].is_object(), "{answer}");
-        }
-        assert!(!kern.log.has("down:"), "it was taken for dead");
-    });
-}
-
-#[test]
-fn a_server_behind_http_that_goes_away_and_returns_is_found_again() {
-    both(|driver| {
-        let first = Remote::fixture(&["--era", "modern"]);
-        let port = first.address.port();
-        let config = remote("far", &first.url("/mcp"), "") + &fixture_child("near", "both", "");
-        let kern = Setup::new(driver, config).cores(2).start();
-        let mut far = Client::modern(&kern, "/mcp/far");
-        far.text("test_simple_text", json!({}));
-        let delay = json!({ "name": "test_delay", "arguments": { "ms": 9000 } });
-        let mut under_way = far.begin("tools/call", delay);
-        std::thread::sleep(SECOND / 2);
-        drop(first);
-        let answer = under_way.answer();
-        let message = answer["error"]["message"].as_str().unwrap_or_default();
-        assert!(message.contains("connection"), "{answer}");
-        let message = far.error("test_simple_text", json!({}));
-        assert!(message.contains("connect"), "{message}");
-        Client::modern(&kern, "/mcp/near").text("test_simple_text", json!({}));
-        let mut again = std::process::Command::new(harness::fixture());
-        again.args(["--until-eof", "--era", "modern", "--listen", &format!("127.0.0.1:{port}")]);
-        let _again = Remote::start(again);
-        eventually("it is found again", || {
-            far.request("tools/call", json!({ "name": "test_simple_text" }))["result"].is_object()
+        let mut one = OldSse::open(&kern, "/sse/other");
+        let path = one.path.clone();
+        one.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
+        assert_eq!(one.next()["id"], 1);
+        drop(one);
+        eventually("a stream that is gone takes no posts", || {
+            let mut conn = Conn::tcp(kern.address());
+            conn.send(post(&path, &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
+            conn.response().status() == 404
         });
+        let mut conn = Conn::tcp(kern.address());
+        conn.send(bare("GET", "/sse/nobody", &[("Accept", "text/event-stream")]));
+        assert_eq!(conn.response().status(), 404);
     });
 }
 
-/// A certificate for `name` that signs itself: paths of the certificate and its key.
-fn certificate(folder: &Path, name: &str) -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-    let paths = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
-    std::fs::write(&paths.0, made.cert.pem()).unwrap();
-    std::fs::write(&paths.1, made.signing_key.serialize_pem()).unwrap();
-    (paths.0.display().to_string(), paths.1.display().to_string())
+/// A server of `harness/remote.py`; it ends with its guard.
+struct Remote {
+    child: Child,
+    url: String,
+}
+
+impl Remote {
+    fn start(mode: &str, more: &[&Path]) -> Remote {
+        let mut command = Command::new(python());
+        command.args(["-SE", &script("remote.py"), mode]).args(more);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        Remote { child, url: url.trim().to_owned() }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn counts(client: &mut Client) -> Value {
+    serde_json::from_str(&client.text("counts", json!({}))).unwrap()
 }
 
 #[test]
-fn a_server_behind_tls_is_reached_if_it_is_the_one_meant() {
+fn servers_of_http_with_sse_are_reached_by_name_or_by_trial() {
     both(|driver| {
-        let home = tempfile::tempdir().unwrap();
-        let (right, right_key) = certificate(home.path(), "localhost");
-        let (wrong, wrong_key) = certificate(home.path(), "elsewhere.example");
-        let plain = Remote::odd("http", &[], home.path());
-        let trusted = Remote::odd("http", &[&right, &right_key], home.path());
-        let named = Remote::odd("http", &[&wrong, &wrong_key], home.path());
-        let roots = home.path().join("roots.pem");
-        let both_roots = [&right, &wrong].map(|path| std::fs::read_to_string(path).unwrap());
-        std::fs::write(&roots, both_roots.concat()).unwrap();
-        let url = |server: &Remote| format!("https://localhost:{}/mcp", server.address.port());
-        let config = remote("good", &url(&trusted), "")
-            + &remote("misnamed", &url(&named), "")
-            + &remote("clear", &url(&plain), "");
-        let start = |roots: &str| {
-            Setup::new(driver, config.as_str()).cores(2).env("SSL_CERT_FILE", roots).start()
+        let (told, tried) = (Remote::start("sse", &[]), Remote::start("sse", &[]));
+        let config = remote("told", &told.url, "transport = \"sse\"")
+            + &remote("tried", &tried.url, "")
+            + &remote("refused", &tried.url, "transport = \"http\"");
+        let kern = Setup::new(driver, config).cores(2).start();
+        for name in ["told", "tried"] {
+            let path = format!("/mcp/{name}");
+            let mut new = Client::modern(&kern, &path);
+            let mut old = Client::legacy(&kern, &path, json!({}));
+            for at in 0..10 {
+                let text = format!("{{\"at\": {at}}}");
+                assert_eq!(new.text("echo", json!({ "at": at })), text, "{name}");
+                assert_eq!(old.text("echo", json!({ "at": at })), text, "{name}");
+            }
+            let late = json!({ "name": "late", "arguments": { "ms": 300 } });
+            let mut calls: Vec<_> = (0..8).map(|_| new.begin("tools/call", late.clone())).collect();
+            for call in &mut calls {
+                assert!(call.answer()["result"].is_object(), "{name}");
+            }
+        }
+        let why = Client::modern(&kern, "/mcp/refused").error("echo", json!({}));
+        assert!(why.contains("refused") && why.contains("405"), "{why}");
+    });
+}
+
+#[test]
+fn a_server_of_http_with_sse_whose_stream_breaks_is_greeted_again() {
+    both(|driver| {
+        let server = Remote::start("sse", &[]);
+        let kern = Setup::new(driver, remote("far", &server.url, "transport = \"sse\"")).start();
+        let mut client = Client::modern(&kern, "/mcp/far");
+        let before = counts(&mut client)["greetings"].as_u64().unwrap();
+        let why = client.error("hang up", json!({}));
+        assert!(why.contains("far"), "{why}");
+        eventually("it works again", || {
+            client.request("tools/call", json!({ "name": "echo", "arguments": {} }))["result"]
+                .is_object()
+        });
+        assert!(counts(&mut client)["greetings"].as_u64().unwrap() > before);
+    });
+}
+
+#[test]
+fn a_session_that_its_server_forgot_is_opened_again_without_a_word() {
+    both(|driver| {
+        let (shared, own) = (Remote::start("http", &[]), Remote::start("http", &[]));
+        let config = remote("shared", &shared.url, "")
+            + &remote("own", &own.url, "instances = \"per-session\"");
+        let kern = Setup::new(driver, config).cores(2).start();
+        for name in ["shared", "own"] {
+            let mut client = Client::legacy(&kern, &format!("/mcp/{name}"), json!({}));
+            for round in 0..4 {
+                let before = counts(&mut client)["greetings"].as_u64().unwrap();
+                assert_eq!(client.text("forget", json!({})), "forgotten");
+                // Many at once: one greeting is enough for them all, or one for each core.
+                let params = json!({ "name": "echo", "arguments": { "round": round } });
+                let mut calls: Vec<_> =
+                    (0..12).map(|_| client.begin("tools/call", params.clone())).collect();
+                for call in &mut calls {
+                    let answer = call.answer();
+                    let text = answer["result"]["content"][0]["text"].as_str();
+                    assert_eq!(text, Some(&*format!("{{\"round\": {round}}}")), "{name}: {answer}");
+                }
+                let after = counts(&mut client)["greetings"].as_u64().unwrap();
+                assert!((1..=3).contains(&(after - before)), "{name}: {before} then {after}");
+            }
+        }
+    });
+}
+
+/// A certificate authority and a certificate of `localhost`; `None` where there is no `openssl`.
+fn certificates(folder: &Path, name: &str) -> Option<[PathBuf; 3]> {
+    let at = |what: &str| folder.join(format!("{name}-{what}.pem"));
+    let (authority, authority_key) = (at("ca"), at("ca-key"));
+    let (certificate, key) = (at("cert"), at("key"));
+    let make = |out: &Path, key: &Path, more: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        command.args(["-nodes", "-days", "2", "-out"]).arg(out).arg("-keyout").arg(key);
+        command.args(more).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let subject = format!("/CN=Test authority {name}");
+    let authority_made = make(&authority, &authority_key, &["-subj", &subject]);
+    let by = [authority.to_str()?, authority_key.to_str()?];
+    let made = authority_made
+        && make(
+            &certificate,
+            &key,
+            &[
+                "-subj",
+                "/CN=localhost",
+                "-CA",
+                by[0],
+                "-CAkey",
+                by[1],
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+            ],
+        );
+    if !made {
+        eprintln!("SKIPPED: there is no openssl that makes certificates");
+        return None;
+    }
+    Some([authority, certificate, key])
+}
+
+#[test]
+fn servers_over_tls_are_reached_if_their_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some([authority, certificate, key]) = certificates(folder.path(), "good") else { return };
+    let Some([stranger, ..]) = certificates(folder.path(), "other") else { return };
+    both(|driver| {
+        let servers = [
+            Remote::start("http", &[&certificate, &key]),
+            Remote::start("sse", &[&certificate, &key]),
+        ];
+        assert!(servers[0].url.starts_with("https://localhost:"), "{}", servers[0].url);
+        let by_address = servers[0].url.replace("localhost", "127.0.0.1");
+        let config = remote("web", &servers[0].url, "")
+            + &remote("old", &servers[1].url, "transport = \"sse\"")
+            + &remote("renamed", &by_address, "");
+        let start = |trusted: &Path| {
+            let setup = Setup::new(driver, config.clone());
+            setup.env("SSL_CERT_FILE", trusted.to_str().unwrap()).start()
         };
-        let kern = start(&roots.display().to_string());
-        let mut good = Client::modern(&kern, "/mcp/good");
-        for at in 0..10 {
-            assert_eq!(good.text("echo", json!({ "at": at })), format!("{{\"at\": {at}}}"));
+        let kern = start(&authority);
+        for path in ["/mcp/web", "/mcp/old"] {
+            let mut client = Client::modern(&kern, path);
+            let long = "x".repeat(300_000);
+            assert!(client.text("echo", json!({ "long": long })).contains(&long), "{path}");
         }
-        let large = "x".repeat(300_000);
-        assert!(good.text("echo", json!({ "large": large })).contains(&large));
-        for (name, word) in [("misnamed", "name"), ("clear", "TLS")] {
-            let message = Client::modern(&kern, &format!("/mcp/{name}")).error("pid", json!({}));
-            assert!(message.contains(word) && message.contains(name), "{name}: {message}");
+        let why = Client::modern(&kern, "/mcp/renamed").error("echo", json!({}));
+        assert!(why.contains("renamed") && why.contains("name"), "{why}");
+        let kern = start(&stranger);
+        for name in ["web", "old"] {
+            let why = Client::modern(&kern, &format!("/mcp/{name}")).error("echo", json!({}));
+            assert!(why.contains(name) && why.contains("not trusted"), "{why}");
         }
-        // Another root: the same server is a stranger.
-        let kern = start(&wrong);
-        let message = Client::modern(&kern, "/mcp/good").error("pid", json!({}));
-        assert!(message.contains("certificate"), "{message}");
+    });
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_named_as_such() {
+    both(|driver| {
+        let server = Remote::start("http", &[]);
+        let url = server.url.replace("http://", "https://");
+        let kern = Setup::new(driver, remote("plain", &url, "start_timeout = \"5s\"")).start();
+        let why = Client::modern(&kern, "/mcp/plain").error("echo", json!({}));
+        assert!(why.contains("plain") && why.contains("TLS"), "{why}");
     });
 }

@@ -363,10 +363,10 @@ impl Remote {
         Remote::start(command)
     }
 
-    /// The script's HTTP server (`harness/server_http.py`), with `home` for its files.
-    pub fn odd(mode: &str, args: &[&str], home: &Path) -> Remote {
+    /// The script's server behind HTTP (`harness/server_http.py`), with `home` for its files.
+    pub fn odd(home: &Path) -> Remote {
         let mut command = Command::new(python());
-        command.args(["-SEB", &script("server_http.py"), mode]).args(args).env("HOME", home);
+        command.args(["-SEB", &script("server_http.py")]).env("HOME", home);
         Remote::start(command)
     }
 

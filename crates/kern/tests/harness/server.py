@@ -27,7 +27,7 @@ def tool(name):
     return {"name": name, "description": name, "inputSchema": {"type": "object"}}
 
 
-TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env", "odd", "forget"]
+TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env", "odd"]
 
 
 def says(text):
