@@ -36,6 +36,8 @@ enum Command {
     Interop(interop::InteropArgs),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Use kern as in a day, in minutes, and see what is left behind
+    Soak(soak::SoakArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(args),
         Command::Interop(args) => interop::run(root, &args),
         Command::Bench(args) => bench::run(root, &args),
+        Command::Soak(args) => soak::run(root, &args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -82,6 +82,7 @@ impl Wire {
                 self.buffer.extend_from_slice(&chunk[..count]);
                 Ok(())
             }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(format!("waiting: {}", failed(&error))),
         }
     }
