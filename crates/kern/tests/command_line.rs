@@ -137,7 +137,7 @@ fn no_server_means_a_reason_and_a_remedy_at_once() {
         (vec!["ls", "--url", &closed], "start it with `kern serve`"),
         (vec!["ls", "--unix", "/nowhere/kern.sock"], "kern serve --unix /nowhere/kern.sock"),
         (vec!["ls", &closed], "cannot connect"),
-        (vec!["ls", "--url", "ftp://x"], "port"),
+        (vec!["ls", "--url", "ftp://x"], "a URL starts with"),
         (vec!["call", "bad", "tool", "--url", &url], "exited with status 1: no TOKEN"),
         (vec!["ls", "--", "no-such-program"], "there is no program `no-such-program`"),
         (vec!["ls", "--", harness::python(), "-c", "import nothing_here"], "nothing_here"),
@@ -153,12 +153,18 @@ fn no_server_means_a_reason_and_a_remedy_at_once() {
 
 #[test]
 fn ctrl_c_cancels_the_call_at_its_server() {
-    let (gateway, url) = served(ECHO);
-    let mut command = kern(&["call", "echo", "sleep", "ms=60000", "--url", &url]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    process::signal(child.id(), Signal::INT);
-    let (code, _, stderr) = told(child.wait_with_output().unwrap());
-    assert_eq!((code, stderr.as_str()), (130, "kern: cancelled\n"));
-    drop(gateway);
+    let config = fixture_child("old", "legacy", "") + &fixture_child("new", "modern", "");
+    let (_kern, url) = served(&config);
+    for server in ["old", "new"] {
+        let words = ["call", server, "test_delay", "ms=30000", "label=stopped", "--url", &url];
+        let mut command = kern(&words);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        process::signal(child.id(), Signal::INT);
+        let (code, _, stderr) = told(child.wait_with_output().unwrap());
+        assert_eq!((code, stderr.as_str()), (130, "kern: cancelled\n"), "{server}");
+        eventually("the server knows", || {
+            said(&["call", server, "test_cancellations", "--url", &url]).1 == "stopped\n"
+        });
+    }
 }

@@ -344,7 +344,8 @@ mod tests {
 
     #[test]
     fn values_are_what_the_schema_says_they_are() {
-        let cases: &[(&[&str], Option<&str>, Result<&str, &str>)] = &[
+        type Case<'a> = (&'a [&'a str], Option<&'a str>, Result<&'a str, &'a str>);
+        let cases: &[Case<'_>] = &[
             (&["path=1"], None, Ok(r#"{"path":"1"}"#)),
             (&["path=a=b"], None, Ok(r#"{"path":"a=b"}"#)),
             (&["path="], None, Ok(r#"{"path":""}"#)),

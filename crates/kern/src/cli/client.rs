@@ -90,7 +90,7 @@ impl TargetArgs {
             return Ok(Place::Unix(around.cwd.join(path)));
         }
         let url = match self.url.as_deref().or_else(|| around.variable("KERN_URL")) {
-            Some(url) if is_url(url) => checked(url)?,
+            Some(url) if url.contains("://") => checked(url)?,
             Some(address) => checked(&format!("http://{address}"))?,
             None => format!("http://{}", ServePlan::LISTEN_DEFAULT),
         };

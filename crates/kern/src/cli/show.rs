@@ -58,6 +58,9 @@ pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match kern_control::nearest(word, known) {
         Some(near) => format!("there is no {what} `{word}`; did you mean `{near}`?"),
         None if known.is_empty() => format!("there is no {what} `{word}`: there are none at all"),
+        None if known.len() == 1 => {
+            format!("there is no {what} `{word}`, only `{}`", known[0])
+        }
         None => {
             let mut some: Vec<_> = known.iter().take(12).map(|name| format!("`{name}`")).collect();
             if known.len() > some.len() {
