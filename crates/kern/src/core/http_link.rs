@@ -11,6 +11,7 @@ use kern_control::Remote;
 use kern_mcp::{Envelope, scan};
 use kern_reactor::Target;
 use kern_terms::{FlightId, Instant, Key};
+use kern_upstream::Transport;
 use kern_upstream::http::{Ended, Happening, HttpLink, HttpTarget, LinkLimits};
 use kern_upstream::instance::{Failure, OwnId};
 
@@ -335,10 +336,13 @@ impl Core {
         let Which::Private(key) = which else { return };
         if tag & OWN != 0 {
             let id = OwnId(tag & BELOW);
-            if let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) {
+            let Some(hosted) = self.hosted.get_mut(key) else { return };
+            let answers_on_stream = hosted.instance.transport() == Transport::HttpSse;
+            if let Some(wire) = hosted.http() {
                 wire.own.retain(|(own, _)| *own != id);
             }
             let failure = match how {
+                Ended::Complete { .. } if answers_on_stream => return,
                 Ended::Complete { .. } => Failure::Broken("it ended without an answer".into()),
                 Ended::Refused { status, body, .. } => Failure::Status { status, body },
                 Ended::Failed { why, .. } => Failure::Broken(why),
