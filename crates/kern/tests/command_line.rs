@@ -107,6 +107,14 @@ fn one_command_reaches_any_server_whatever_carries_it() {
 }
 
 #[test]
+fn a_list_asked_for_right_after_the_start_is_whole() {
+    let (_kern, url) = served(&(ECHO.to_owned() + &fixture_child("fix", "both", "")));
+    let (code, stdout, stderr) = said(&["ls", "--url", &url]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("fix__test_simple_text"), "{stdout}");
+}
+
+#[test]
 fn arguments_come_from_a_pipe_too() {
     let (_kern, url) = served(ECHO);
     for words in [&["-"][..], &["--args", "-"]] {

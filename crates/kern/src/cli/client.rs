@@ -5,6 +5,7 @@
 //! read here comes from the command line; the conversation is in `client_talk`.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use kern_control::{
     CommandPlan, Endpoint, Instances, Kind, Origin, ServePlan, Surroundings, Template, ToolFilter,
@@ -12,10 +13,13 @@ use kern_control::{
 };
 
 use super::client_talk::{Client, Failure};
+use super::show::Ticker;
 use super::status;
 
 /// Name of the only upstream of the event loop in this process.
 const NAME: &str = "server";
+/// How often a running kern is asked whether its servers have started.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Flags that say whom to talk to, and how.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -124,6 +128,7 @@ fn header(text: &str) -> Result<(String, String), Failure> {
 impl Target {
     /// Opens the conversation.
     pub(super) fn open(&self, around: &Surroundings) -> Result<Client, Failure> {
+        self.wait_for_upstreams()?;
         self.look_first()?;
         let unix = match &self.place {
             Place::Unix(path) => Some(path.clone()),
@@ -142,6 +147,29 @@ impl Target {
             Place::Unix(path) => status::fetch_unix(path),
             Place::Server(_) | Place::Command(_) => Ok(None),
         }
+    }
+
+    /// A running kern may have started a moment ago: its servers get their time, or a list would be
+    /// shorter than it is a moment later.
+    fn wait_for_upstreams(&self) -> Result<(), Failure> {
+        let since = Instant::now();
+        let mut ticker = Ticker::default();
+        while let Some(status) = self.status()? {
+            let starting: Vec<&str> = status
+                .upstreams
+                .iter()
+                .filter(|upstream| upstream.state == "starting")
+                .map(|upstream| upstream.name.as_str())
+                .filter(|name| self.upstream.as_deref().is_none_or(|wanted| wanted == *name))
+                .collect();
+            if starting.is_empty() || since.elapsed() >= Duration::from_millis(self.timeout_ms) {
+                break;
+            }
+            ticker.wait(&starting.join(", "), since.elapsed());
+            std::thread::sleep(LOOK_EVERY);
+        }
+        ticker.clear();
+        Ok(())
     }
 
     /// Says at once what would otherwise be found out by waiting: that nothing listens, that there

@@ -127,8 +127,8 @@ fn say_who_is_missing(target: &Target) {
     let status = if target.upstream.is_none() { target.status().ok().flatten() } else { None };
     for upstream in status.iter().flat_map(|status| &status.upstreams) {
         match (upstream.state.as_str(), &upstream.why) {
-            ("starting", _) => eprintln!("kern: {} is still starting", upstream.name),
-            ("down", Some(why)) => eprintln!("kern: {} is down: {why}", upstream.name),
+            ("starting", _) => eprintln!("kern: upstream `{}` is still starting", upstream.name),
+            ("down", Some(why)) => eprintln!("kern: upstream `{}` is down: {why}", upstream.name),
             _ => {}
         }
     }
