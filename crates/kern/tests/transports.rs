@@ -246,7 +246,7 @@ fn a_server_of_http_with_sse_whose_stream_breaks_is_greeted_again() {
 fn a_session_that_its_server_forgot_is_opened_again_without_a_word() {
     both(|driver| {
         let (shared, own) = (Remote::start("http", &[]), Remote::start("http", &[]));
-        let config = remote("shared", &shared.url, "")
+        let config = remote("shared", &shared.url, "instances = \"shared\"")
             + &remote("own", &own.url, "instances = \"per-session\"");
         let kern = Setup::new(driver, config).cores(2).start();
         for name in ["shared", "own"] {
@@ -258,8 +258,9 @@ fn a_session_that_its_server_forgot_is_opened_again_without_a_word() {
                 let params = json!({ "name": "echo", "arguments": { "round": round } });
                 let mut calls: Vec<_> =
                     (0..12).map(|_| client.begin("tools/call", params.clone())).collect();
-                for call in &mut calls {
-                    let answer = call.answer();
+                for (at, call) in calls.iter_mut().enumerate() {
+                    let answer = call.next(PATIENCE);
+                    let answer = answer.unwrap_or_else(|| panic!("{name} {round} {at}: silence"));
                     let text = answer["result"]["content"][0]["text"].as_str();
                     assert_eq!(text, Some(&*format!("{{\"round\": {round}}}")), "{name}: {answer}");
                 }

@@ -42,6 +42,8 @@ pub(super) struct Flight {
     pub(super) exchange: Option<Key>,
     /// Kept while it waits for a server, and until a server surely took it.
     pub(super) parked: Option<Box<Parked>>,
+    /// The server's session it was sent in.
+    pub(super) sent_in: Option<Vec<u8>>,
     pub(super) steps: Option<Box<Steps>>,
     /// The URI as the client knows it, where its server knows another.
     pub(super) exposed_uri: Option<(String, String)>,
@@ -156,6 +158,7 @@ impl Core {
             timer: io.timer(timeout, Timer::Flight(key).token()),
             exchange: None,
             parked: None,
+            sent_in: None,
             steps: None,
             exposed_uri: to.uri.clone().zip(asked),
             sent_again: false,

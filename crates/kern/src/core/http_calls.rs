@@ -23,7 +23,7 @@ impl Core {
             self.keep(key, call);
         }
         let session_id = up.session_id.clone();
-        self.post_call(io, Which::Shared(id), key, call, up.revision, session_id.as_deref());
+        self.post_call(io, Which::Shared(id), key, call, up.revision, session_id);
     }
 
     /// Keeps what is needed to send a call again should the server have forgotten our session.
@@ -65,7 +65,7 @@ impl Core {
                     self.keep(key, call);
                 }
                 let which = Which::Private(hosted);
-                self.post_call(io, which, key, call, revision, session_id.as_deref());
+                self.post_call(io, which, key, call, revision, session_id);
             }
             _ => self.send_hosted(io, self.flight_id(key), hosted, call),
         }
@@ -78,12 +78,12 @@ impl Core {
         key: Key,
         call: &Call<'_>,
         revision: Revision,
-        session_id: Option<&[u8]>,
+        session_id: Option<Vec<u8>>,
     ) {
         let id = self.flight_id(key);
         let mut body = Vec::with_capacity(call.message.len() + 256);
         call::encode(call, id, revision, &mut body);
-        let headers = self.call_headers(key, call, revision, session_id);
+        let headers = self.call_headers(key, call, revision, session_id.as_deref());
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         let replayable = call.envelope.method != Method::ToolsCall;
@@ -96,6 +96,7 @@ impl Core {
             Some(Ok(exchange)) => {
                 if let Some(flight) = self.flights.get_mut(key) {
                     flight.exchange = Some(exchange);
+                    flight.sent_in = session_id;
                 }
             }
             Some(Err(error)) => self.fail_flight(io, key, &error.to_string()),
@@ -257,21 +258,38 @@ impl Core {
             return false;
         }
         flight.exchange = None;
-        let id = match which {
-            Which::Shared(id) => id,
-            Which::Private(hosted) => {
-                let Some(hosted) = self.hosted.get_mut(hosted) else { return false };
-                hosted.waiting.push_back(key);
-                return self.renew(io, which);
-            }
+        let sent_in = flight.sent_in.take();
+        // Others may have met the same before: then there is a new session, or will be.
+        let now_in = match which {
+            Which::Shared(id) => match self.upstreams.get(&id).map(|upstream| &upstream.health) {
+                Some(super::words::Health::Up(up)) => up.session_id.clone(),
+                _ => return false,
+            },
+            Which::Private(hosted) => match self.hosted.get_mut(hosted) {
+                Some(hosted) => hosted.http().and_then(|wire| wire.session_id.clone()),
+                None => return false,
+            },
         };
-        let Some(upstream) = self.upstreams.get_mut(&id) else { return false };
-        let super::words::Health::Up(up) = &upstream.health else { return false };
-        let session_id = up.session_id.clone();
-        upstream.waiting.push_back(key);
-        let owner = self.setup.owner(id);
-        self.post_to(io, owner, Post::SessionLost { upstream: id, session_id });
-        true
+        if now_in != sent_in {
+            self.unpark(io, [key]);
+            return true;
+        }
+        match which {
+            Which::Private(hosted) => {
+                if let Some(hosted) = self.hosted.get_mut(hosted) {
+                    hosted.waiting.push_back(key);
+                }
+                self.renew(io, which)
+            }
+            Which::Shared(id) => {
+                if let Some(upstream) = self.upstreams.get_mut(&id) {
+                    upstream.waiting.push_back(key);
+                }
+                let owner = self.setup.owner(id);
+                self.post_to(io, owner, Post::SessionLost { upstream: id, session_id: sent_in });
+                true
+            }
+        }
     }
 }
 

@@ -200,10 +200,11 @@ impl Core {
     /// Greets a server that forgot our session. Calls that met its absence wait meanwhile.
     pub(super) fn renew(&mut self, io: &mut Io, which: Which) -> bool {
         let Which::Private(key) = which else { return false };
-        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else {
-            return false;
-        };
-        if wire.session_id.take().is_none() {
+        let Some(hosted) = self.hosted.get_mut(key) else { return false };
+        let open = hosted.instance.is_open();
+        let Some(wire) = hosted.http() else { return false };
+        // A greeting under way must not lose the session it brings.
+        if !open || wire.session_id.take().is_none() {
             return true;
         }
         let mut stale: Vec<Key> = wire.own.drain(..).map(|(_, exchange)| exchange).collect();
