@@ -94,7 +94,9 @@ impl Core {
             self.stop_hosted(io, key);
         }
         self.close_shared_link(io, id);
-        self.upstreams.remove(&id);
+        let name = self.upstreams.remove(&id).map(|upstream| Arc::clone(&upstream.spec.name));
+        let name = name.unwrap_or_default();
+        let why = format!("upstream {name:?} was changed or removed in the configuration");
         let lost: Vec<_> = self
             .flights
             .iter()
@@ -102,7 +104,7 @@ impl Core {
             .map(|(key, _)| key)
             .collect();
         for key in lost {
-            self.fail_flight(io, key, "the upstream was removed from the configuration");
+            self.fail_flight(io, key, &why);
         }
     }
 
