@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kern_control::{CommandLaunch, Launch};
-use kern_mcp::{encode, lines, scan};
+use kern_mcp::{encode, json, lines, scan};
 use kern_reactor::{ChildExit, Command, Signal};
 use kern_terms::{Era, FlightId, Key};
 use kern_upstream::call::{self, Call};
-use kern_upstream::instance::OwnId;
+use kern_upstream::instance::{Failure, OwnId};
+use memchr::memmem;
 
 use super::deliver::write_line;
 use super::hosted::{Pipe, Wire};
@@ -216,7 +217,26 @@ impl Core {
             Err(error) => {
                 let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
                 self.complain(key, &format!("its output is no message ({error}): {shown}"));
+                if let Some(id) = error.id.filter(|_| memmem::find(line, b"\"method\"").is_none()) {
+                    let why = format!("its answer is no message: {error}");
+                    self.answer_refused(io, key, id.of(line), why);
+                }
             }
+        }
+    }
+
+    /// An answer that cannot be read: whoever waits for it is told now, not by the clock.
+    fn answer_refused(&mut self, io: &mut Io, key: Key, id: &[u8], why: String) {
+        let Some(hosted) = self.hosted.get(key) else { return };
+        if let Some(id) = OwnId::parse(id) {
+            return self.own_failed(io, key, id, Failure::Broken(why));
+        }
+        let Some(flight) = json::integer_u64(id).and_then(FlightId::from_number) else { return };
+        let (upstream, why) = (hosted.upstream, format!("upstream {:?}: {why}", hosted.spec.name));
+        if flight.core() == self.id {
+            self.flight_failed(io, upstream, flight, &why);
+        } else if self.setup.cores.contains(&flight.core()) {
+            io.post(flight.core(), Post::Failed { upstream, flight, why });
         }
     }
 
