@@ -149,7 +149,7 @@ fn clients_of_http_with_sse_are_served_on_every_core() {
     both(|driver| {
         let config = fixture_child("fix", "legacy", "") + &fixture_child("other", "both", "");
         let kern = Setup::new(driver, config).cores(3).start();
-        for _ in 0..4 {
+        for _ in 0..2 {
             converse(&mut OldSse::open(&kern, "/sse"), "fix__", "2024-11-05");
             converse(&mut OldSse::open(&kern, "/sse/fix"), "", "2024-11-05");
         }
