@@ -162,6 +162,12 @@ impl Setup {
         self
     }
 
+    /// With a port after all.
+    pub fn and_port(mut self) -> Setup {
+        self.listen = true;
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.env.push((name.to_owned(), value.to_owned()));
         self

@@ -99,7 +99,6 @@ def garbage():
         b"{\"jsonrpc\":\"2.0\",\"id\":123456789,\"result\":{}}\n"
         b"{\"jsonrpc\":\"2.0\",\"id\":\"k999\",\"result\":{}}\n"
         b"{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{}}\n"
-        b"{\"jsonrpc\":\"1.0\",\"id\":1,\"result\":{}}\n"
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\n"
         b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/none\"}\n"
         b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n"
@@ -201,10 +200,96 @@ def half():
     time.sleep(3600)
 
 
+def endless():
+    """Its list of tools has no last page."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = answer(message)
+        if reply is not None and message.get("method") == "tools/list":
+            page = int((message.get("params") or {}).get("cursor") or 0)
+            reply["result"] = {"tools": [tool("t%d" % page)], "nextCursor": str(page + 1)}
+        if reply is not None:
+            send(reply)
+
+
+def bad_tools(deep=False):
+    """Its list of tools holds what clients choke on, between two good ones."""
+    bad = [
+        tool(""), tool("x" * 5000), tool("na me"), tool("\u00fc"), tool("a/b"), tool("pid"),
+        {"name": 1, "inputSchema": {}}, {"inputSchema": {}}, None, [], "pid",
+        {"name": "no-schema"}, {"name": "huge", "inputSchema": {"x": "y" * 3000000}},
+    ]
+    if deep:
+        bad = [{"name": "deep", "inputSchema": nested(300)}]
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = answer(message)
+        if reply is not None and message.get("method") == "tools/list":
+            reply["result"] = {"tools": [tool("pid")] + bad + [tool("echo")], "x": [1]}
+        if reply is not None:
+            send(reply)
+
+
+def nested(depth):
+    return {"properties": {"x": nested(depth - 1)}} if depth else {}
+
+
+def restless():
+    """Says at each listing that the list has changed."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = answer(message)
+        if reply is not None:
+            send(reply)
+        if message.get("method") == "tools/list":
+            for _ in range(100):
+                send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+
+
+def spray():
+    """Answers every call thrice, and answers its neighbours' calls as well."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        reply = answer(message)
+        if reply is None:
+            continue
+        if message.get("method") == "tools/call":
+            own = message["id"]
+            for other in [*range(own - 300, own + 300), *range(300)]:
+                if other != own:
+                    send({"jsonrpc": "2.0", "id": other, "result": says("forged")})
+                    params = {"progressToken": other, "progress": 1, "message": "forged"}
+                    note = {"method": "notifications/progress", "params": params}
+                    send({"jsonrpc": "2.0", **note})
+            for number in range(40):
+                send({"jsonrpc": "2.0", "id": "k%d" % number, "result": {"tools": []}})
+            send(reply)
+            send(reply)
+        send(reply)
+
+
+def torrent():
+    """Reports progress without end from the first call on."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if message.get("method") != "tools/call":
+            reply = answer(message)
+            if reply is not None:
+                send(reply)
+            continue
+        token = message["params"]["_meta"]["progressToken"]
+        note = {"progressToken": token, "progress": 1, "message": "m" * 4000}
+        note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": note}
+        while True:
+            send(note)
+
+
 STDIO = {
     "plain": serve, "garbage": garbage, "mute": mute, "chatter": chatter, "deaf": deaf,
     "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
-    "raw": raw,
+    "raw": raw, "endless": endless, "bad-tools": bad_tools,
+    "deep-tools": lambda: bad_tools(deep=True), "restless": restless, "spray": spray,
+    "torrent": torrent,
 }
 
 if __name__ == "__main__":
