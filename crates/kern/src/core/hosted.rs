@@ -243,6 +243,7 @@ impl Core {
         let Some(building) = hosted.building.clone() else { return };
         let lists = Arc::new(building);
         let first = hosted.lists.is_none();
+        let same = hosted.lists.as_ref().is_some_and(|before| same_items(before, &lists));
         let late = self.now.since(hosted.instance.started()) >= super::lists::PATIENCE;
         let known = std::mem::replace(&mut hosted.known, true) || late;
         hosted.down_since = None;
@@ -256,7 +257,7 @@ impl Core {
             self.views.remove(&session);
             let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
             self.unpark(io, waiting);
-            if known {
+            if known && !same {
                 self.lists_changed_for(io, session);
             }
             self.patient_due = true;
@@ -439,4 +440,13 @@ pub(super) fn filter_page(filter: &ToolFilter, kind: ListKind, result: &[u8]) ->
     let mut out = Vec::with_capacity(result.len());
     splice.write_into(&mut out);
     Some(out)
+}
+
+/// Whether a client that knows one knows the other: a server that was greeted again mostly offers
+/// what it offered before.
+fn same_items(before: &Lists, after: &Lists) -> bool {
+    ListKind::ALL.into_iter().all(|kind| {
+        let (before, after) = (before.items(kind).iter(), after.items(kind).iter());
+        before.map(|item| &item.raw).eq(after.map(|item| &item.raw))
+    })
 }
