@@ -160,7 +160,8 @@ fn a_private_server_and_a_line_client_live_through_a_reload() {
         let answer = line.call("fix__test_simple_text", json!({}));
         assert!(answer["result"].is_object(), "{answer}");
         let mut after = kern.servers("kern-fixture");
-        (before.sort_unstable(), after.sort_unstable());
+        before.sort_unstable();
+        after.sort_unstable();
         assert_eq!(before, after, "a server was restarted");
         kern.configure(ECHO);
         kern.logs("removed=1");
