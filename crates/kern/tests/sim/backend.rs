@@ -39,6 +39,8 @@ struct Running {
     steps_left: u64,
     step: u64,
     logs: bool,
+    /// The client was asked.
+    asked: bool,
     /// The text of the client's answer, once it was asked and answered.
     heard: Option<String>,
 }
@@ -64,6 +66,8 @@ pub struct Backend {
     pub revision: &'static str,
     /// Never says anything to a method it does not know before `initialize`, as some old servers.
     pub silent_to_probes: bool,
+    /// Its sessions end when they like.
+    pub forgetful: bool,
     /// Items of one page of a list.
     pub page: usize,
     pub ledger: ledger::Shared,
@@ -78,6 +82,7 @@ impl Backend {
             name: name.to_owned(),
             revision,
             silent_to_probes: false,
+            forgetful: false,
             page,
             ledger: ledger.clone(),
             conversations: BTreeMap::new(),
@@ -238,6 +243,7 @@ impl Backend {
             steps_left: context.rng(|rng| rng.below(4)),
             step: 0,
             logs: !self.is_modern() || meta.get(meta_key("logLevel")).is_some(),
+            asked: false,
             heard: None,
         };
         let elicits = match self.is_modern() {
@@ -303,7 +309,11 @@ impl Backend {
             self.wait(context, token, &tool);
             return out;
         }
-        if running.tool == "ask" && running.heard.is_none() {
+        if running.tool == "ask" && running.heard.is_none() && running.asked {
+            running.heard = Some(UNABLE.to_owned());
+        } else if running.tool == "ask" && running.heard.is_none() {
+            running.asked = true;
+            context.after(ANSWER_MOST, token);
             let question_id = format!("ask-{token}");
             let request = words::request(
                 &json!(question_id),
@@ -355,7 +365,10 @@ impl Backend {
         }
         let conversation = self.conversations.entry(place).or_default();
         let Some(token) = conversation.asked.remove(&id.to_string()) else {
-            self.police(&format!("got an answer to {id}, which it never asked"));
+            // The question may have come from a session that was forgotten while it travelled.
+            if !self.forgetful {
+                self.police(&format!("got an answer to {id}, which it never asked"));
+            }
             return Vec::new();
         };
         if let Some(running) = self.running.get_mut(&token) {
@@ -400,6 +413,9 @@ impl Backend {
         out
     }
 }
+
+/// How long a server waits for its client's answer.
+const ANSWER_MOST: Duration = Duration::from_secs(30);
 
 /// What a server says instead of asking a client that cannot be asked.
 pub const UNABLE: &str = "unable";

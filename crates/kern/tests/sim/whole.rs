@@ -87,6 +87,7 @@ impl Scene {
                 Reach::Http => {
                     let mut server = HttpServer::new(backend());
                     server.forgets_ppm = if self.strict { 0 } else { 20_000 };
+                    server.backend.forgetful = !self.strict;
                     self.world.serve(&gateway::host(&name), server);
                 }
             }
@@ -226,6 +227,9 @@ fn every_request_is_answered_refused_or_cancelled_once() {
         let outcome = run(seed);
         if count == 1 {
             println!("seed {seed}: {outcome:#?}");
+        }
+        // What cannot be replayed cannot be mended: the first few are run twice.
+        if seed < first + 4 {
             assert_eq!(outcome, run(seed), "seed {seed} differs from itself");
         }
         if !outcome.violations.is_empty() {
