@@ -163,7 +163,9 @@ fn write_http(
                     write_event(out, message, exchange.http10);
                     end_stream(out, exchange.http10);
                 }
-                Ending::Nothing | Ending::Accepted | Ending::Done => end_stream(out, exchange.http10),
+                Ending::Nothing | Ending::Accepted | Ending::Done => {
+                    end_stream(out, exchange.http10)
+                }
             });
             match ending {
                 Ending::More => After::Stay,

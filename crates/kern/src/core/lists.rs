@@ -166,11 +166,10 @@ impl Core {
 
     /// Keeps a request for later; `false` once it has waited long enough.
     pub(super) fn be_patient(&mut self, io: &mut Io, inbound: &Inbound<'_>) -> bool {
-        let known = self
-            .patient
-            .iter()
-            .rev()
-            .find(|patient| patient.reply == inbound.reply && patient.message == inbound.message);
+        let known =
+            self.patient.iter().rev().find(|patient| {
+                patient.reply == inbound.reply && patient.message == inbound.message
+            });
         let until = known.map_or(self.now + PATIENCE, |patient| patient.until);
         if until <= self.now || self.patient.len() >= PATIENT_MAX || self.draining {
             return false;

@@ -329,7 +329,6 @@ impl Core {
             listens: self.listens.len(),
         }
     }
-
 }
 
 /// An event of one stream.
