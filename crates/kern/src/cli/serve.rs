@@ -274,12 +274,18 @@ impl Reload {
     }
 }
 
-fn watch(mut reload: Reload, sources: &[kern_control::SourceFile]) -> Option<Watcher> {
-    let changed = move |_: Vec<std::path::PathBuf>| {
-        reload.run();
+fn watch(reload: Reload, sources: &[kern_control::SourceFile]) -> Option<Watcher> {
+    let reload = Arc::new(Mutex::new(reload));
+    let at_start = Arc::clone(&reload);
+    let run = |reload: &Mutex<Reload>| {
+        reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run();
     };
-    match Watcher::new(sources, changed) {
-        Ok(watcher) => Some(watcher),
+    match Watcher::new(sources, move |_| run(&reload)) {
+        Ok(watcher) => {
+            // The files may have changed between their being read and their being watched.
+            run(&at_start);
+            Some(watcher)
+        }
         Err(error) => {
             tracing::warn!("{error}: changes need a restart");
             None
