@@ -10,7 +10,7 @@ use std::time::Duration;
 use kern_control::{
     CommandLaunch, Endpoint, Instances, Launch, Plan, Remote, ToolFilter, Transport,
 };
-use kern_reactor::driver::sim::{Runner, SimDriver, World, post, retire};
+use kern_reactor::driver::sim::{Rng, Runner, SimDriver, World, post, retire};
 use kern_reactor::{Core as EventLoop, Directory, Errands, Listen};
 use kern_terms::CoreId;
 
@@ -66,36 +66,45 @@ pub struct Gateway {
     pub runner: Runner,
     directory: Arc<Directory<Post>>,
     cores: Vec<CoreId>,
+    servers: Vec<(String, Reach)>,
+    /// The id of each server in the configuration in force, if it is in it.
+    ids: Vec<Option<u32>>,
+    next_id: u32,
+}
+
+fn setup(servers: &[(String, Reach)], ids: &[Option<u32>], cores: &[CoreId]) -> Arc<Setup> {
+    let mut plan = Plan::default();
+    plan.limits.session_idle_timeout_ms = 60_000;
+    let spec = |(id, (name, reach)): (&Option<u32>, &(String, Reach))| {
+        let id = UpstreamId((*id)?);
+        let spec = Spec {
+            id,
+            name: name.as_str().into(),
+            instances: Instances::Auto,
+            timeout: Duration::from_secs(20),
+            start_timeout: Duration::from_secs(10),
+            tools: ToolFilter::default(),
+            unix: None,
+            launch: Ok(launch(name, *reach)),
+        };
+        Some((id, Arc::new(spec)))
+    };
+    let upstreams = ids.iter().zip(servers).filter_map(spec).collect();
+    Arc::new(Setup { plan: Arc::new(plan), upstreams, keeper: None, cores: cores.to_vec() })
 }
 
 impl Gateway {
     /// Starts `cores` cores in front of the named servers.
     pub fn start(world: &World, cores: u8, servers: &[(String, Reach)], stdio: bool) -> Self {
-        let ids: Vec<CoreId> = (0..cores).map(CoreId).collect();
-        let mut plan = Plan::default();
-        plan.limits.session_idle_timeout_ms = 60_000;
-        let spec = |(index, (name, reach)): (usize, &(String, Reach))| {
-            let id = UpstreamId(index as u32);
-            let spec = Spec {
-                id,
-                name: name.as_str().into(),
-                instances: Instances::Auto,
-                timeout: Duration::from_secs(20),
-                start_timeout: Duration::from_secs(10),
-                tools: ToolFilter::default(),
-                unix: None,
-                launch: Ok(launch(name, *reach)),
-            };
-            (id, Arc::new(spec))
-        };
-        let upstreams = servers.iter().enumerate().map(spec).collect();
-        let setup =
-            Arc::new(Setup { plan: Arc::new(plan), upstreams, keeper: None, cores: ids.clone() });
+        let cores: Vec<CoreId> = (0..cores).map(CoreId).collect();
+        let next_id = servers.len() as u32;
+        let ids: Vec<Option<u32>> = (0..next_id).map(Some).collect();
+        let setup = setup(servers, &ids, &cores);
         let directory = Directory::new(Errands::queued());
         let mut runner = Runner::new(world);
         runner.errands_of(&directory);
         let (ready, _) = channel();
-        for id in &ids {
+        for id in &cores {
             let first = id.0 == 0;
             let start = Start {
                 setup: Arc::clone(&setup),
@@ -110,7 +119,25 @@ impl Gateway {
             let event_loop = EventLoop::new(*id, driver, Arc::clone(&directory), core);
             runner.add(*id, Rc::new(RefCell::new(event_loop)));
         }
-        Self { runner, directory, cores: ids }
+        Self { runner, directory, cores, servers: servers.to_vec(), ids, next_id }
+    }
+
+    /// Takes another configuration while everything runs: each server stays, changes, goes or
+    /// comes back.
+    pub fn reload(&mut self, rng: &mut Rng) {
+        for id in &mut self.ids {
+            let fresh = match (rng.below(4), *id) {
+                (0, Some(_)) => None,
+                (1, Some(_)) | (_, None) => Some(self.next_id),
+                (_, same) => same,
+            };
+            self.next_id += 1;
+            *id = fresh;
+        }
+        let setup = setup(&self.servers, &self.ids, &self.cores);
+        for core in &self.cores {
+            post(&self.directory, *core, Post::Setup(Arc::clone(&setup)));
+        }
     }
 
     /// What all cores hold, added up.

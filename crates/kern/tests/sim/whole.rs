@@ -135,6 +135,11 @@ impl Scene {
         if self.strict { 0 } else { self.rng.below(6).saturating_sub(3) }
     }
 
+    /// How often the configuration changes under everything.
+    fn reloads(&mut self) -> u64 {
+        if self.strict { 0 } else { self.rng.below(8).saturating_sub(3) }
+    }
+
     /// Ends the gateway after a while, in order or not, and starts another.
     fn interrupt(&mut self, mut gateway: Gateway) -> Gateway {
         let pauses = [self.rng.size(1, 5_000), self.rng.size(1, 5_000)].map(Duration::from_millis);
@@ -167,8 +172,14 @@ pub fn run(seed: u64) -> Outcome {
         gateway = scene.interrupt(gateway);
     }
     let end = scene.world.now() + RUN_MAX;
+    let reloads = scene.reloads();
+    let mut reloaded = 0;
     while !scene.all_done() && scene.world.now() < end {
         gateway.runner.run_for(Duration::from_secs(1));
+        if reloaded < reloads && scene.rng.below(3) == 0 {
+            gateway.reload(&mut scene.rng);
+            reloaded += 1;
+        }
     }
     scene.books.borrow_mut().close(scene.world.now().as_nanos() / 1_000_000);
     // Sessions that nobody ended are forgotten after a minute, idle connections after five.
