@@ -117,7 +117,7 @@ pub enum Driver {
     Portable,
 }
 
-/// `[limits]`. Each field's default and bounds are in [`limits`](crate::limits).
+/// `[limits]`. Each field's default and bounds are in [`limits`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each field is documented at the constant of its name")]
 pub struct Limits {

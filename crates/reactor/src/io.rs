@@ -97,7 +97,7 @@ impl Due {
 /// A child just started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Child {
-    /// Names the child in [`Event::Exited`](crate::Event::Exited) and [`Io::signal`].
+    /// Names the child in [`Event::Exited`] and [`Io::signal`].
     pub child: Key,
     /// Its stdin and stdout.
     pub pipes: Key,
@@ -210,7 +210,7 @@ impl<P: Send + 'static> Io<P> {
             self.driver.unlisten(listener);
         }
     }
-    /// Starts connecting; [`Event::Connected`](crate::Event::Connected) or `Closed` follows.
+    /// Starts connecting; [`Event::Connected`] or `Closed` follows.
     pub fn connect(&mut self, to: Target) -> Key {
         self.dial(to)
     }
@@ -376,7 +376,7 @@ impl<P: Send + 'static> Io<P> {
     pub fn untrack(&mut self) {
         self.lane.turn.pop();
     }
-    /// Ends this core after the turn (answer to [`Event::Retire`](crate::Event::Retire)): no more
+    /// Ends this core after the turn (answer to [`Event::Retire`]): no more
     /// events come; streams that were closed may still linger, all others are dropped and children
     /// killed.
     pub fn leave(&mut self) {

@@ -1,7 +1,7 @@
 //! What one upstream declared: its identity and its four lists, as it sent them.
 //!
 //! Invariants: an item's bytes are exactly those the upstream sent; the keys of one kind are
-//! distinct; the sums in [`limits`](crate::limits) hold whatever the upstream sends. Built off the
+//! distinct; the sums in [`limits`] hold whatever the upstream sends. Built off the
 //! path, page by page, then shared and never changed.
 
 use std::hash::BuildHasher;

@@ -1,6 +1,6 @@
 //! What is the simulated world made of, and how does its time pass?
 //!
-//! Invariants: time only advances in [`World::step`] and by the cost of turns; things due at the same
+//! Invariants: time only advances in `Runner::step` and by the cost of turns; things due at the same
 //! moment happen in the order they were planned; the state is never borrowed while an actor runs.
 
 use std::cell::RefCell;
