@@ -10,7 +10,9 @@ use kern_mcp::http::encode;
 use kern_mcp::sse;
 use kern_terms::Key;
 
-use super::edge::{Doing, Edge, Exchange, KEEP_ALIVE_EVERY, Kind, UNREAD_BYTES_MAX};
+use super::edge::{
+    Doing, Edge, Exchange, KEEP_ALIVE_EVERY, Kind, LOSSY_BYTES_MAX, UNREAD_BYTES_MAX,
+};
 use super::timers::Timer;
 use super::words::{Ending, Post, ReplyTo};
 use super::{Core, Io, LINGER};
@@ -22,6 +24,14 @@ enum After {
 }
 
 impl Core {
+    /// Writes a progress or log message, unless the client is far behind with reading.
+    pub(super) fn deliver_if_room(&mut self, io: &mut Io, to: ReplyTo, message: &[u8]) {
+        let edge = self.edges.get(to.edge).filter(|_| to.core == self.id);
+        if edge.is_none_or(|edge| io.queued_bytes(edge.stream) <= LOSSY_BYTES_MAX) {
+            self.deliver(io, to, message, Ending::More);
+        }
+    }
+
     /// Writes a message to a client, on whichever core its connection is.
     pub(super) fn deliver(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) {
         if to.core != self.id {

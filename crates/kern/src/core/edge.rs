@@ -24,7 +24,9 @@ pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// Bytes that may wait behind a request in hand (pipelining).
 pub(super) const BEHIND_BYTES_MAX: usize = 256 << 10;
 /// Bytes queued for a client that does not read, beyond which it is cut off.
-pub(super) const UNREAD_BYTES_MAX: usize = 256 << 20;
+pub(super) const UNREAD_BYTES_MAX: usize = 64 << 20;
+/// Bytes queued for a client beyond which progress and log messages are dropped.
+pub(super) const LOSSY_BYTES_MAX: usize = 4 << 20;
 
 /// One client connection.
 #[derive(Debug)]

@@ -123,7 +123,7 @@ impl Core {
                 splice.replace(span, token.to_vec());
                 let mut out = Vec::with_capacity(message.len() + token.len());
                 splice.write_into(&mut out);
-                self.deliver(io, reply, &out, Ending::More);
+                self.deliver_if_room(io, reply, &out);
             }
             Method::LogMessage => {
                 let level = envelope.level.and_then(|span| json::text(span.of(message)));
@@ -135,7 +135,7 @@ impl Core {
                     None => flight.log_level.is_some_and(|least| level >= Some(least)),
                 };
                 if wanted {
-                    self.deliver(io, reply, message, Ending::More);
+                    self.deliver_if_room(io, reply, message);
                 }
             }
             _ => self.deliver(io, reply, message, Ending::More),
@@ -223,7 +223,10 @@ impl Core {
             return;
         }
         if let Some(to) = self.streams.get(&session).copied().or_else(|| self.only_call(session)) {
-            self.deliver(io, to, message, Ending::More);
+            match envelope.method {
+                Method::LogMessage => self.deliver_if_room(io, to, message),
+                _ => self.deliver(io, to, message, Ending::More),
+            }
         }
     }
 
