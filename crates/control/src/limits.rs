@@ -50,8 +50,12 @@ const fn bound(min: u64, default: u64, max: u64) -> Bound {
     Bound { min, default, max }
 }
 
-/// `timeout` of a request to an upstream, ms.
+/// `timeout` of a request to an upstream, ms: longest wait for its answer, or for the next progress
+/// report on it.
 pub const TIMEOUT_MS: Bound = bound(100, 60_000, 24 * 3_600_000);
+/// `limits.total_timeout`: longest wait for an answer however often its server reports progress, ms.
+/// An upstream whose `timeout` is longer waits that long.
+pub const TOTAL_TIMEOUT_MS: Bound = bound(100, 600_000, 24 * 3_600_000);
 /// `limits.start_timeout`: from starting an upstream to its first answer, ms. A first `npx` run
 /// downloads its packages.
 pub const START_TIMEOUT_MS: Bound = bound(100, 60_000, 3_600_000);

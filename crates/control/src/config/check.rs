@@ -31,6 +31,7 @@ const LIMITS: &[&str] = &[
     "instances",
     "tools",
     "timeout",
+    "total_timeout",
     "start_timeout",
     "idle_timeout",
     "session_idle_timeout",
@@ -231,8 +232,9 @@ fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
         let found = reader.number(section, key, bound);
         *slot = found.map_or(*slot, |count| usize::try_from(count).unwrap_or(usize::MAX));
     }
-    let times: [(&str, Bound, &mut u64); 5] = [
+    let times: [(&str, Bound, &mut u64); 6] = [
         ("timeout", limits::TIMEOUT_MS, &mut plan.timeout_ms),
+        ("total_timeout", limits::TOTAL_TIMEOUT_MS, &mut plan.total_timeout_ms),
         ("start_timeout", limits::START_TIMEOUT_MS, &mut plan.start_timeout_ms),
         ("idle_timeout", limits::IDLE_TIMEOUT_MS, &mut plan.idle_timeout_ms),
         (

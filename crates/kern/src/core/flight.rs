@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method, encode};
 use kern_session::{Level, Session};
-use kern_terms::{FlightId, Key, Revision};
+use kern_terms::{FlightId, Instant, Key, Revision};
 use kern_upstream::builtin::{self, Course};
 use kern_upstream::call::{self, Call};
 
@@ -37,7 +37,11 @@ pub(super) struct Flight {
     pub(super) progress: Option<Box<[u8]>>,
     /// Least severity of log messages that a client of the new era wants of this call.
     pub(super) log_level: Option<Level>,
+    /// Ends it when nothing was heard of it for too long.
     pub(super) timer: Key,
+    pub(super) began: Instant,
+    /// When its server last reported progress.
+    pub(super) heard: Instant,
     /// Its exchange on an HTTP link.
     pub(super) exchange: Option<Key>,
     /// Kept while it waits for a server, and until a server surely took it.
@@ -156,6 +160,8 @@ impl Core {
             progress: inbound.envelope.progress_token.map(bytes),
             log_level: inbound.text(inbound.envelope.log_level).and_then(|it| Level::parse(&it)),
             timer: io.timer(timeout, Timer::Flight(key).token()),
+            began: self.now,
+            heard: self.now,
             exchange: None,
             parked: None,
             sent_in: None,
@@ -295,14 +301,27 @@ impl Core {
         }
     }
 
+    /// Its time is up, unless its server reported progress meanwhile: that starts `timeout` anew, as
+    /// long as `total_timeout` allows (2025-11-25 basic/lifecycle, timeouts).
     pub(super) fn flight_overdue(&mut self, io: &mut Io, key: Key) {
-        let Some(flight) = self.flights.get(key) else { return };
+        let total = Duration::from_millis(self.setup.plan.limits.total_timeout_ms);
+        let now = self.now;
+        let Some(flight) = self.flights.get_mut(key) else { return };
         let upstream = self.upstreams.get(&flight.upstream);
         let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
-        let waited = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
+        let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
+        let end = (flight.heard + timeout).min(flight.began + total.max(timeout));
+        if now < end {
+            flight.timer = io.timer(end.since(now), Timer::Flight(key).token());
+            return;
+        }
+        let (waited, setting) = match now.since(flight.heard) < timeout {
+            true => (total, "limits.total_timeout"),
+            false => (timeout, "timeout"),
+        };
         self.tell_server_cancelled(io, key, "the gateway's timeout");
         let why = format!(
-            "upstream {name:?} did not answer within {} s (its setting `timeout`)",
+            "upstream {name:?} did not answer within {} s (its setting `{setting}`)",
             waited.as_secs_f32()
         );
         self.fail_flight(io, key, &why);

@@ -112,10 +112,12 @@ impl Core {
 
     /// A notification while the call is under way.
     fn during(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
-        let Some(flight) = self.flights.get(key) else { return };
+        let now = self.now;
+        let Some(flight) = self.flights.get_mut(key) else { return };
         let reply = flight.reply;
         match envelope.method {
             Method::Progress => {
+                flight.heard = now;
                 let (Some(token), Some(span)) = (&flight.progress, envelope.progress_token) else {
                     return;
                 };
