@@ -1,5 +1,6 @@
 //! Does a person at a shell get what the servers say: from a running `kern`, from a URL, from a
 //! command, over a Unix socket; and does a script get the exit status it can act on?
+#![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod harness;

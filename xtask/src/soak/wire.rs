@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -57,12 +58,18 @@ impl Wire {
         Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
     }
 
+    #[cfg(unix)]
     pub(super) fn unix(path: &Path) -> Result<Wire, String> {
         let socket = UnixStream::connect(path).map_err(|error| failed(&error))?;
         let set = socket.set_read_timeout(Some(PATIENCE));
         set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
             .map_err(|error| failed(&error))?;
         Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn unix(_path: &Path) -> Result<Wire, String> {
+        Err("Unix sockets are not available on this system".to_owned())
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {

@@ -64,7 +64,7 @@ pub(crate) fn read(
     text: &str,
     home: Option<&Path>,
     cwd: &Path,
-) -> Result<Vec<Entry>, Problem> {
+) -> Result<Vec<Entry>, Box<Problem>> {
     let parsed = match place.shape {
         Shape::Codex => parse_toml(text),
         Shape::Goose => parse_yaml(text),

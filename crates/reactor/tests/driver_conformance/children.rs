@@ -64,11 +64,10 @@ fn output(rig: &mut Rig, stream: Key) -> String {
 }
 
 fn runs(pid: &str) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) else {
-        return false;
-    };
+    let ps = std::process::Command::new("ps").args(["-o", "stat=", "-p", pid.trim()]).output();
+    let state = String::from_utf8(ps.unwrap().stdout).unwrap();
     // What is dead but not reaped by its new parent does not run.
-    !stat.rsplit(')').next().unwrap().trim_start().starts_with(['Z', 'X'])
+    !state.trim().is_empty() && !state.trim_start().starts_with(['Z', 'X'])
 }
 
 fn echo(rig: &mut Rig) {

@@ -1,0 +1,128 @@
+//! Children where there is no shell: what `cmd` alone can show. Signals are not seen here.
+
+use std::io;
+
+use kern_reactor::{ChildExit, Command, Signal};
+use kern_terms::Key;
+
+use crate::Case;
+use crate::rig::{Rig, pattern};
+
+pub(crate) const CASES: &[Case] = &[
+    ("a child gets its input and gives its output", echo),
+    ("a child's exit code is reported", exit_code),
+    ("stderr comes on a stream of its own", stderr),
+    ("a child has the environment and folder it was given", surroundings),
+    ("a program that is not there is an error", missing),
+    ("a signal ends the child", signal),
+    ("a driver that is dropped kills its children", dropped),
+];
+
+struct Child {
+    child: Key,
+    pipes: Key,
+    errors: Key,
+}
+
+fn command(program: &str, args: &[&str]) -> Command {
+    let known = |name: &str| Some((name.into(), std::env::var(name).ok()?));
+    Command {
+        program: program.into(),
+        args: args.iter().map(|arg| (*arg).into()).collect(),
+        env: ["PATH", "SystemRoot"].into_iter().filter_map(known).collect(),
+        cwd: None,
+    }
+}
+
+fn start(rig: &mut Rig, command: &Command) -> Child {
+    let (child, pipes, errors) = (rig.key(), rig.key(), rig.key());
+    let pid = rig.driver.spawn(child, pipes, errors, command).unwrap();
+    assert_ne!(pid, 0);
+    Child { child, pipes, errors }
+}
+
+fn script(rig: &mut Rig, words: &[&str]) -> Child {
+    start(rig, &command("cmd.exe", &[&["/d", "/c"], words].concat()))
+}
+
+#[track_caller]
+fn exit(rig: &mut Rig, child: &Child) -> ChildExit {
+    let key = child.child;
+    rig.until("exited", |rig| rig.exits.contains_key(&key));
+    rig.exits[&key]
+}
+
+#[track_caller]
+fn output(rig: &mut Rig, stream: Key) -> String {
+    rig.until("ended", |rig| rig.side(stream).ended.is_some());
+    String::from_utf8(rig.side(stream).received.clone()).unwrap()
+}
+
+fn echo(rig: &mut Rig) {
+    let child = start(rig, &command("findstr.exe", &["^"]));
+    // In lines: the program knows nothing else.
+    let mut bytes = pattern(1 << 16, 1);
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = if at % 64 == 63 { b'\n' } else { b'a' + *byte % 26 };
+    }
+    rig.send(child.pipes, &bytes);
+    rig.until("sent", |rig| rig.side(child.pipes).sent == 1);
+    rig.driver.finish(child.pipes);
+    let said = output(rig, child.pipes).replace('\r', "");
+    assert_eq!(said, String::from_utf8(bytes).unwrap());
+    assert_eq!(exit(rig, &child), ChildExit { code: Some(0), signal: None });
+}
+
+fn exit_code(rig: &mut Rig) {
+    let child = script(rig, &["exit", "7"]);
+    assert_eq!(exit(rig, &child), ChildExit { code: Some(7), signal: None });
+}
+
+fn stderr(rig: &mut Rig) {
+    let child = script(rig, &["echo", "out&", "echo", "err>&2"]);
+    assert_eq!(output(rig, child.errors).trim(), "err");
+    assert_eq!(output(rig, child.pipes).trim(), "out");
+}
+
+fn surroundings(rig: &mut Rig) {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let mut command = command("cmd.exe", &["/d", "/c", "cd&", "echo", "%GIVEN%", "%USERNAME%"]);
+    command.env.push(("GIVEN".into(), "yes".into()));
+    command.cwd = Some(folder.path().to_owned());
+    let child = start(rig, &command);
+    let said = output(rig, child.pipes);
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    assert!(lines[0].ends_with(name), "{said}");
+    assert_eq!(lines[1], "yes %USERNAME%");
+}
+
+fn missing(rig: &mut Rig) {
+    let (child, pipes, errors) = (rig.key(), rig.key(), rig.key());
+    for program in ["no-such-program-anywhere", "C:\\no\\such\\path.exe"] {
+        let command = command(program, &[]);
+        let error = rig.driver.spawn(child, pipes, errors, &command).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{program}");
+    }
+}
+
+fn signal(rig: &mut Rig) {
+    // Waits for input that does not come.
+    let child = start(rig, &command("findstr.exe", &["^"]));
+    rig.driver.signal(child.child, Signal::Terminate).unwrap();
+    let ended = exit(rig, &child);
+    assert_ne!(ended.code, Some(0));
+    assert!(rig.driver.signal(child.child, Signal::Kill).is_err());
+}
+
+fn dropped(rig: &mut Rig) {
+    let folder = tempfile::tempdir().unwrap();
+    let held = folder.path().join("held");
+    std::fs::create_dir(&held).unwrap();
+    let mut command = command("findstr.exe", &["^"]);
+    command.cwd = Some(held.clone());
+    start(rig, &command);
+    rig.driver = kern_reactor::driver::choose(kern_reactor::driver::Choice::Portable).unwrap();
+    // A folder that a process stands in cannot be removed.
+    rig.until("the child ended", |_| std::fs::remove_dir(&held).is_ok());
+}
