@@ -42,12 +42,12 @@ pub(crate) struct SoakArgs {
     #[arg(long, value_name = "DRIVER", default_values = ["uring", "portable"],
           value_parser = ["uring", "portable"])]
     driver: Vec<String>,
-    /// The kern program; without it, it is built (in debug mode)
+    /// The kern program; without it, it is built for release
     #[arg(long, value_name = "PATH")]
     kern: Option<PathBuf>,
-    /// Build for release
+    /// Build for debugging: slower, but bugs assert more
     #[arg(long, conflicts_with = "kern")]
-    release: bool,
+    debug: bool,
 }
 
 /// Runs the load with each driver; prints a table and a verdict for each.
@@ -62,7 +62,7 @@ pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<(), String> {
         Some(kern) => {
             kern.canonicalize().map_err(|error| format!("{}: {error}", kern.display()))?
         }
-        None => build(root, "kern", args.release)?,
+        None => build(root, "kern", !args.debug)?,
     };
     let fixture = build(root, "kern-fixture", false)?;
     let length = Duration::try_from_secs_f64(args.minutes * 60.0)
@@ -113,6 +113,7 @@ fn soak(mut world: World, driver: &str, length: Duration) -> Result<(), String> 
     let wrong = load(&world, &tally, length, &mut samples);
     let after = settle(&world, &before);
     report::print(driver, length, &tally, &samples, (&before, &after));
+    report::save(&world.samples_file(), &samples)?;
     let mut complaints = wrong?;
     complaints.extend(report::growth(&samples).err());
     complaints.extend(left_behind(&world, &before, &after));

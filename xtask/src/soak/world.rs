@@ -202,6 +202,11 @@ impl World {
         kinds.join("\n  ")
     }
 
+    /// Where the samples of memory go, for whoever wants to see all of them.
+    pub(super) fn samples_file(&self) -> PathBuf {
+        self.home.join("samples.tsv")
+    }
+
     /// The command lines of all processes.
     pub(super) fn command_lines(&self) -> String {
         let line = |pid: &u32| format!("{pid} {}", read(*pid, "cmdline").replace('\0', " "));
