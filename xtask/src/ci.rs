@@ -38,6 +38,10 @@ enum Step {
     Test,
     /// The official conformance suite, directly and through kern
     Conformance,
+    /// The same with a server of the other era behind kern
+    Crosswise,
+    /// The suite's own servers behind kern
+    Client,
     /// Examples in documentation
     Doctest,
     /// The documentation itself
@@ -101,6 +105,8 @@ fn perform(root: &Path, step: Step) -> Outcome {
             return run_tests(root, &arguments, &[]);
         }
         Step::Conformance => cargo(root, &["xtask", "conformance", "--through-kern"], &[]),
+        Step::Crosswise => cargo(root, &["xtask", "conformance", "--crosswise"], &[]),
+        Step::Client => cargo(root, &["xtask", "conformance", "--client"], &[]),
         Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &[]),
         Step::Docs => {
             let flags = [("RUSTDOCFLAGS", "-D warnings")];

@@ -1,56 +1,106 @@
 //! `cargo xtask conformance`: what does the official suite say about us?
 //!
-//! Runs the frozen requirement sets of `@modelcontextprotocol/conformance` against a URL, against
-//! the fixture, or against the fixture directly and through `kern`. Invariants: a scored scenario
-//! counts only if at least one check passed and none failed; every process this starts ends with
-//! it, whatever happens to it.
+//! Runs the frozen requirement sets of `@modelcontextprotocol/conformance`: against a URL, against
+//! the fixture, against the fixture through `kern` in its own era and across the eras, and with
+//! `kern` as the client. Invariants: a scenario counts only if at least one check passed and none
+//! failed; every process this starts ends with it, whatever happens to it.
 
+mod agent;
+mod cannot;
 pub(crate) mod child;
+mod client;
+mod crosswise;
+mod demanded;
+mod driver;
+mod fill;
 mod install;
 mod report;
+mod results;
+pub(crate) mod servers;
+#[allow(dead_code, clippy::duplicate_mod, reason = "the soak uses the rest of it")]
+#[path = "soak/wire.rs"]
+mod wire;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use child::Guarded;
-use install::Suite;
-use report::Run;
+use crate::build::{self, Profile};
+pub(crate) use driver::{DriverArgs, run as drive};
+use install::{Leg, Suite};
+use results::Run;
+use servers::Era;
 
 /// Longest time one requirement set may take; a healthy run takes seconds.
 const RUN: Duration = Duration::from_secs(300);
-/// Longest time a server may take until it answers.
-const START: Duration = Duration::from_secs(30);
 
 /// Runs the official conformance suite.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ConformanceArgs {
-    /// Judge the server at this URL
-    #[arg(long, conflicts_with_all = ["fixture", "through_kern"])]
-    url: Option<String>,
-    /// Judge the fixture (the default)
-    #[arg(long, conflicts_with = "through_kern")]
-    fixture: bool,
-    /// Judge the fixture directly, then through kern, and compare
-    #[arg(long)]
-    through_kern: bool,
+    #[command(flatten)]
+    what: What,
     /// The kern binary; without it, it is built
-    #[arg(long, value_name = "PATH", requires = "through_kern")]
+    #[arg(long, value_name = "PATH")]
     kern: Option<PathBuf>,
     /// Requirement sets to run
     #[arg(long, value_name = "REV", num_args = 1.., default_values = ["2025-11-25", "2026-07-28"])]
     requirements: Vec<String>,
-    /// Fail also when an unscored scenario passes directly but not through kern
+    /// Fail also when any other scenario passes directly but not through kern
     #[arg(long, requires = "through_kern")]
     strict: bool,
+}
+
+/// What is judged; the fixture alone by default.
+#[derive(clap::Args, Debug)]
+#[group(multiple = false)]
+struct What {
+    /// Judge the server at this URL
+    #[arg(long)]
+    url: Option<String>,
+    /// Judge the fixture (the default)
+    #[arg(long)]
+    fixture: bool,
+    /// Judge the fixture directly, then through kern, and compare
+    #[arg(long)]
+    through_kern: bool,
+    /// Judge kern in front of a fixture that speaks only the other era
+    #[arg(long)]
+    crosswise: bool,
+    /// Judge what kern sends to the suite's own servers
+    #[arg(long)]
+    client: bool,
+}
+
+/// What every way to run the suite needs.
+struct Ground {
+    root: PathBuf,
+    suite: Suite,
+    /// Where results go.
+    out: PathBuf,
+    /// The `kern` that was named on the command line.
+    kern: Option<PathBuf>,
+}
+
+impl Ground {
+    fn kern(&self) -> Result<PathBuf, String> {
+        build::kern(&self.root, self.kern.as_deref(), Profile::Debug)
+    }
+
+    /// Runs one requirement set against a server.
+    fn judge(&self, label: &'static str, url: &str, revision: &str) -> Result<Run, String> {
+        eprintln!("conformance: {revision} against {url} ({label})");
+        let results = self.out.join(format!("{label}-{revision}"));
+        self.suite.run(&Leg::Server { url }, revision, &results, RUN)?;
+        let scored = self.suite.scored(revision, "server")?;
+        let demanded = demanded::of_servers(revision);
+        Run::read(label, revision, &scored, demanded, &results)
+    }
 }
 
 /// Runs the suite and prints one table.
 ///
 /// # Errors
-/// When something cannot be installed, built or started, and when a scored scenario fails.
+/// When something cannot be installed, built or started, and when a scenario fails that must not.
 pub(crate) fn run(args: ConformanceArgs) -> Result<(), String> {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask has no workspace directory")?;
@@ -58,101 +108,42 @@ pub(crate) fn run(args: ConformanceArgs) -> Result<(), String> {
     let suite = Suite::ready(&place)?;
     let out = place.join(format!("run-{}", std::process::id()));
     fs::create_dir_all(&out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
-
-    let mut runs = Vec::new();
-    if let Some(url) = &args.url {
-        judge(&suite, "url", url, &args.requirements, &out, &mut runs)?;
+    let ground = Ground { root: root.to_owned(), suite, out, kern: args.kern };
+    let verdict = if args.what.crosswise {
+        crosswise::run(&ground, &args.requirements)
+    } else if args.what.client {
+        client::run(&ground, &args.requirements)
     } else {
-        let (_fixture, url) = start_fixture(root)?;
-        judge(&suite, "direct", &url, &args.requirements, &out, &mut runs)?;
-        if args.through_kern {
-            let (_kern, url) = start_kern(root, args.kern, &url, &out)?;
-            judge(&suite, "kern", &url, &args.requirements, &out, &mut runs)?;
+        same_era(&ground, &args.what, &args.requirements, args.strict)
+    };
+    println!("results: {}", ground.out.display());
+    verdict
+}
+
+/// The server's scenarios against a URL or the fixture, and through `kern`.
+fn same_era(
+    ground: &Ground,
+    what: &What,
+    revisions: &[String],
+    strict: bool,
+) -> Result<(), String> {
+    let mut runs = Vec::new();
+    let mut judge = |label: &'static str, url: &str| -> Result<(), String> {
+        for revision in revisions {
+            runs.push(ground.judge(label, url, revision)?);
+        }
+        Ok(())
+    };
+    if let Some(url) = &what.url {
+        judge("url", url)?;
+    } else {
+        let (_fixture, url) = servers::fixture(&ground.root, Era::Both)?;
+        judge("direct", &url)?;
+        if what.through_kern {
+            let (_kern, url) = servers::kern(&ground.kern()?, &url, &ground.out)?;
+            judge("kern", &url)?;
         }
     }
     report::print(&runs);
-    println!("results: {}", out.display());
-    report::verdict(&runs, args.strict)
-}
-
-/// Runs every requirement set against one server.
-fn judge(
-    suite: &Suite,
-    label: &'static str,
-    url: &str,
-    revisions: &[String],
-    out: &Path,
-    runs: &mut Vec<Run>,
-) -> Result<(), String> {
-    for revision in revisions {
-        let scored = suite.scored(revision)?;
-        let results = out.join(format!("{label}-{revision}"));
-        eprintln!("conformance: {revision} against {url} ({label})");
-        suite.run(url, revision, &results, RUN)?;
-        runs.push(Run::read(label, revision, &scored, &results)?);
-    }
-    Ok(())
-}
-
-/// Builds and starts the fixture; also its URL.
-fn start_fixture(root: &Path) -> Result<(Guarded, String), String> {
-    let binary = build(root, "kern-fixture")?;
-    let mut command = Command::new(binary);
-    command.args(["--listen", "127.0.0.1:0", "--until-eof"]);
-    let mut fixture = Guarded::start(command)?;
-    let line = fixture.first_line()?;
-    let url = line.trim().strip_prefix("listening on ").map(str::to_owned);
-    let url = url.ok_or_else(|| format!("the fixture said {line:?} instead of its address"))?;
-    Ok((fixture, url))
-}
-
-/// Starts `kern` in front of the fixture; also the URL that shows the fixture's own names.
-fn start_kern(
-    root: &Path,
-    binary: Option<PathBuf>,
-    upstream: &str,
-    out: &Path,
-) -> Result<(Guarded, String), String> {
-    let binary = match binary {
-        Some(binary) => binary,
-        None => build(root, "kern")?,
-    };
-    let config = out.join("kern.toml");
-    fs::write(&config, format!("[upstream.fixture]\nurl = \"{upstream}\"\n"))
-        .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
-    let listen = format!("127.0.0.1:{}", free_port()?);
-    let url = format!("http://{listen}/mcp/fixture");
-    let mut command = Command::new(binary);
-    command.arg("serve").arg("--config").arg(&config).args(["--listen", &listen]);
-    let log = out.join("kern.log");
-    let mut kern = Guarded::watch(&command, &log)?;
-    kern.wait_ready(&url, START).map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
-    Ok((kern, url))
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16, String> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| format!("no free port: {error}"))
-}
-
-/// Builds a binary of this workspace and says where it is.
-pub(crate) fn build(root: &Path, package: &str) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--package", package]);
-    command.arg("--message-format=json-render-diagnostics").stderr(std::process::Stdio::inherit());
-    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo build --package {package} failed"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut built = text.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == package).then_some(())?;
-        Some(PathBuf::from(message["executable"].as_str()?))
-    });
-    built.next_back().ok_or_else(|| format!("cargo built no binary for {package}"))
+    report::verdict(&runs, strict)
 }

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::build::{self, Profile};
 use crate::conformance::child::{self, Guarded};
-use crate::conformance::{build, free_port};
+use crate::conformance::servers::free_port;
 use client::Connection;
 use install::Place;
 use servers::Server;
@@ -46,10 +47,7 @@ pub(crate) struct InteropArgs {
 /// When something cannot be installed, built or started, and when an answer differs.
 pub(crate) fn run(root: &Path, args: &InteropArgs) -> Result<(), String> {
     let place = Place::ready(&root.join("target").join("interop"))?;
-    let kern = match &args.kern {
-        Some(kern) => kern.canonicalize().map_err(|e| format!("{}: {e}", kern.display()))?,
-        None => build(root, "kern")?,
-    };
+    let kern = build::kern(root, args.kern.as_deref(), Profile::Debug)?;
     let since = Instant::now();
     let mut servers = servers::all(&place)?;
     for server in &mut servers {

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod bench;
+mod build;
 mod ci;
 mod conformance;
 mod interop;
@@ -32,6 +33,8 @@ enum Command {
     Arrows,
     /// Run the official conformance suite
     Conformance(conformance::ConformanceArgs),
+    #[command(hide = true)]
+    ConformanceClient(conformance::DriverArgs),
     /// Run other people's clients against other people's servers, through kern
     Interop(interop::InteropArgs),
     /// Measure
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(root, &args),
         Command::Arrows => arrows::run(root),
         Command::Conformance(args) => conformance::run(args),
+        Command::ConformanceClient(args) => conformance::drive(&args),
         Command::Interop(args) => interop::run(root, &args),
         Command::Bench(args) => bench::run(root, &args),
         Command::Soak(args) => soak::run(root, &args),

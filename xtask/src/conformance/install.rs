@@ -3,6 +3,7 @@
 //! Invariant: the versions are pinned here. The suite needs Node 22 or newer (it uses
 //! `fs.globSync`), which systems often lack; so Node comes from npm too.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +16,14 @@ const PACKAGE: &str = "@modelcontextprotocol/conformance";
 const VERSION: &str = "0.2.0-alpha.12";
 /// The Node package and its version range.
 const NODE: &str = "node@22";
+
+/// What is judged.
+pub(super) enum Leg<'a> {
+    /// The server at a URL.
+    Server { url: &'a str },
+    /// A client: a command of a shell, to which the suite adds the URL of its own server.
+    Client { command: &'a str, environment: &'a [(&'static str, &'a OsStr)] },
+}
 
 /// The installed suite.
 pub(super) struct Suite {
@@ -56,14 +65,14 @@ impl Suite {
         if status.success() { Ok(()) } else { Err("npm install failed".to_owned()) }
     }
 
-    /// The scored server scenarios of a requirement set, in its order.
-    pub(super) fn scored(&self, revision: &str) -> Result<Vec<String>, String> {
+    /// The scored scenarios of a requirement set, in its order: those of a "server" or a "client".
+    pub(super) fn scored(&self, revision: &str, leg: &str) -> Result<Vec<String>, String> {
         let path = self.package.join("requirements").join(format!("{revision}.yaml"));
         let text = fs::read_to_string(&path)
             .map_err(|error| format!("no requirement set {revision}: {error}"))?;
-        let scored = server_list(&text);
+        let scored = list(&text, leg);
         if scored.is_empty() {
-            return Err(format!("{} names no server scenario", path.display()));
+            return Err(format!("{} names no {leg} scenario", path.display()));
         }
         Ok(scored)
     }
@@ -71,7 +80,7 @@ impl Suite {
     /// Runs one requirement set; the results are files under `results`.
     pub(super) fn run(
         &self,
-        url: &str,
+        leg: &Leg<'_>,
         revision: &str,
         results: &Path,
         limit: Duration,
@@ -80,15 +89,17 @@ impl Suite {
         fs::create_dir_all(results).map_err(failed)?;
         let log = File::create(results.join("log.txt")).map_err(failed)?;
         let errors = log.try_clone().map_err(failed)?;
-        let mut suite = Command::new(&self.node)
-            .arg(self.package.join("dist").join("index.js"))
-            .args(["server", "--url", url, "--requirements", revision, "-o"])
-            .arg(results)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(failed)?;
+        let mut command = Command::new(&self.node);
+        command.arg(self.package.join("dist").join("index.js"));
+        match leg {
+            Leg::Server { url } => command.args(["server", "--url", url]),
+            Leg::Client { command: client, environment } => {
+                command.args(["client", "--command", client]).envs(environment.iter().copied())
+            }
+        };
+        command.args(["--requirements", revision, "-o"]).arg(results);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut suite = command.spawn().map_err(failed)?;
         let deadline = Instant::now() + limit;
         // The exit status repeats what the result files say in more detail.
         while suite.try_wait().map_err(failed)?.is_none() {
@@ -103,9 +114,9 @@ impl Suite {
     }
 }
 
-/// The entries of the top-level list `server` in a requirement file.
-fn server_list(text: &str) -> Vec<String> {
-    let lines = text.lines().skip_while(|line| *line != "server:").skip(1);
+/// The entries of one top-level list in a requirement file.
+fn list(text: &str, name: &str) -> Vec<String> {
+    let lines = text.lines().skip_while(|line| line.strip_suffix(':') != Some(name)).skip(1);
     let body = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
     let entries = body.filter_map(|line| line.trim().strip_prefix("- "));
     entries.map(|entry| entry.trim().to_owned()).collect()
@@ -113,13 +124,14 @@ fn server_list(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::server_list;
+    use super::list;
 
     #[test]
-    fn only_scored_server_scenarios_are_counted() {
+    fn only_the_scored_scenarios_of_one_leg_are_counted() {
         let text = "revision: x\nserver:\n  - a\n  # note\n\n  - b\nclient:\n  - c\nnot_scored:\n  \
                     - scenario: d\n";
-        assert_eq!(server_list(text), ["a", "b"]);
-        assert!(server_list("client:\n  - c\n").is_empty());
+        assert_eq!(list(text, "server"), ["a", "b"]);
+        assert_eq!(list(text, "client"), ["c"]);
+        assert!(list("client:\n  - c\n", "server").is_empty());
     }
 }

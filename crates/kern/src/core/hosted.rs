@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kern_control::{Launch, ToolFilter};
-use kern_mcp::{Envelope, Method, Splice, json, lines};
+use kern_control::Launch;
+use kern_mcp::{Envelope, Method, json, lines};
 use kern_route::{ListKind, Lists};
 use kern_terms::{Era, Instant, Key};
 use kern_upstream::http::HttpLink;
 use kern_upstream::instance::{Failure, OwnId, Phase};
 use kern_upstream::{Effect, Instance, Transport};
 
+use super::pages::Sieve;
 use super::timers::Timer;
 use super::words::{Health, Post, Spec, Up, UpstreamId};
 use super::{Core, Io};
@@ -414,32 +415,15 @@ impl Hosted {
         if first {
             lists.clear(kind);
         }
-        let filtered = filter_page(&self.spec.tools, kind, result);
-        if let Err(error) = lists.parse_page(kind, filtered.as_deref().unwrap_or(result)) {
+        let instance = &self.instance;
+        let mirrors =
+            instance.transport() == Transport::Http && instance.revision().era() == Era::Modern;
+        let sieve = Sieve { upstream: &self.spec.name, filter: &self.spec.tools, mirrors };
+        let sifted = sieve.sift(kind, result);
+        if let Err(error) = lists.parse_page(kind, sifted.as_deref().unwrap_or(result)) {
             tracing::warn!(upstream = &*self.spec.name, "{}: {error}", kind.method());
         }
     }
-}
-
-/// The page without the tools the configuration leaves out; `None` if all stay.
-pub(super) fn filter_page(filter: &ToolFilter, kind: ListKind, result: &[u8]) -> Option<Vec<u8>> {
-    if kind != ListKind::Tools || (filter.include.is_none() && filter.exclude.is_empty()) {
-        return None;
-    }
-    let all = kern_mcp::Span::all(result);
-    let tools = json::get(result, all, "tools")?;
-    let kept: Vec<&[u8]> = json::elements(result, tools)
-        .map(|span| span.of(result))
-        .filter(|tool| json::text_field(tool, "name").is_none_or(|name| filter.allows(&name)))
-        .collect();
-    let mut array = b"[".to_vec();
-    array.extend_from_slice(&kept.join(&b","[..]));
-    array.push(b']');
-    let mut splice = Splice::new(result);
-    splice.replace(tools, array);
-    let mut out = Vec::with_capacity(result.len());
-    splice.write_into(&mut out);
-    Some(out)
 }
 
 /// Whether a client that knows one knows the other: a server that was greeted again mostly offers

@@ -24,6 +24,7 @@ mod http_link;
 mod interest;
 mod lists;
 mod local;
+mod pages;
 mod pipe;
 mod place;
 mod registry;

@@ -162,7 +162,8 @@ fn echo_lists(name: &Arc<str>, filter: &kern_control::ToolFilter) -> Lists {
     let mut lists = Lists::new(Arc::clone(name), Revision::LATEST);
     lists.server_info = bytes::Bytes::from_static(builtin::INFO.as_bytes());
     lists.capabilities = bytes::Bytes::from_static(builtin::CAPABILITIES.as_bytes());
-    let page = super::hosted::filter_page(filter, ListKind::Tools, builtin::TOOLS.as_bytes());
+    let sieve = super::pages::Sieve { upstream: name, filter, mirrors: false };
+    let page = sieve.sift(ListKind::Tools, builtin::TOOLS.as_bytes());
     let page = page.as_deref().unwrap_or(builtin::TOOLS.as_bytes());
     if let Err(error) = lists.parse_page(ListKind::Tools, page) {
         tracing::error!(%error, "the built-in tools do not parse");

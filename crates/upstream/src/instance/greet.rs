@@ -20,6 +20,8 @@ use crate::limits;
 pub(super) struct Greeting {
     discover: State,
     initialize: State,
+    /// `server/discover` was sent again, since the server named our revision when it refused.
+    again: bool,
     /// When to send the other greeting although the first was not answered.
     impatient_at: Option<Instant>,
 }
@@ -106,15 +108,8 @@ impl Instance {
         }
         let Some(result) = envelope.result.filter(|_| envelope.kind == Kind::Result) else {
             let why = error_text(message, envelope);
-            let legacy_too = envelope.error_code == Some(errors::UNSUPPORTED_PROTOCOL_VERSION)
-                && own == Own::Discover
-                && self.greeting.initialize == State::Unsent;
-            if legacy_too {
-                self.greeting.discover = State::Refused(why);
-                self.initialize(fx);
-                return;
-            }
-            return self.refused(now, own, why, random, fx);
+            let error = envelope.error.map(|span| span.of(message)).unwrap_or(b"{}");
+            return self.refused_with(now, own, error, why, random, fx);
         };
         let result = result.of(message);
         let agreed = match own {
@@ -205,7 +200,35 @@ impl Instance {
             return;
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-        self.refused(now, own, format!("{failure}: {text}"), random, fx);
+        let error = json::field(body, "error").unwrap_or(b"{}");
+        self.refused_with(now, own, error, format!("{failure}: {text}"), random, fx);
+    }
+
+    /// A greeting was answered with a JSON-RPC error. One that names the revisions of the server
+    /// proves it modern: it is greeted again with a revision of both, rather than given up for an
+    /// old one (basic/versioning, "Backward Compatibility").
+    fn refused_with(
+        &mut self,
+        now: Instant,
+        own: Own,
+        error: &[u8],
+        why: String,
+        random: u64,
+        fx: &mut Vec<Effect>,
+    ) {
+        let spoken = named_revisions(error).filter(|_| own == Own::Discover);
+        let Some(spoken) = spoken else { return self.refused(now, own, why, random, fx) };
+        if spoken.contains(&Revision::LATEST) && !self.greeting.again {
+            self.greeting.again = true;
+            return self.discover(fx);
+        }
+        self.greeting.discover = State::Refused(why.clone());
+        let legacy_too = spoken.iter().any(|revision| revision.era() == Era::Legacy);
+        match self.greeting.initialize {
+            State::Unsent if legacy_too => self.initialize(fx),
+            State::Unsent => self.fail(now, why, random, fx),
+            _ => self.refused(now, own, why, random, fx),
+        }
     }
 
     fn refused(&mut self, now: Instant, own: Own, why: String, random: u64, fx: &mut Vec<Effect>) {
@@ -243,10 +266,90 @@ fn identity(result: &[u8], info: Option<&[u8]>) -> Identity {
     }
 }
 
+/// The revisions a server names when it refuses ours, of those we know.
+fn named_revisions(error: &[u8]) -> Option<Vec<Revision>> {
+    let code = json::field(error, "code").map(|raw| String::from_utf8_lossy(raw).parse());
+    if code != Some(Ok(errors::UNSUPPORTED_PROTOCOL_VERSION)) {
+        return None;
+    }
+    let supported = json::field(json::field(error, "data")?, "supported")?;
+    Some(json::items(supported).filter_map(|raw| Revision::parse(&json::text(raw)?)).collect())
+}
+
 /// The error of an answer, for people.
 pub(super) fn error_text(message: &[u8], envelope: &Envelope) -> String {
     let error = envelope.error.map(|span| span.of(message)).unwrap_or(b"{}");
     let text = json::text_field(error, "message").unwrap_or_default();
     let text: String = text.chars().take(200).collect();
     format!("error {} {text:?}", envelope.error_code.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kern_mcp::ScanLimits;
+
+    use super::super::{OwnId, Profile};
+    use super::*;
+
+    const RANDOM: u64 = 1;
+
+    /// The methods sent after each refusal in turn; at the end whether the server is given up.
+    fn check(transport: Transport, refusals: &[&str], sent: &[Method], gives_up: bool) {
+        let profile = Profile {
+            capabilities: Bytes::from_static(b"{}"),
+            info: Bytes::from_static(b"{}"),
+            revision: Revision::LATEST,
+            prefer: Era::Modern,
+        };
+        let mut instance = Instance::new(profile, transport, Duration::from_secs(5));
+        let (now, mut fx, mut seen) = (Instant::ZERO, Vec::new(), Vec::new());
+        instance.start(now, &mut fx);
+        instance.opened(now, &mut fx);
+        for refusal in refusals {
+            let (id, method) = greeting(&mut fx).expect("a greeting to refuse");
+            seen.push(method);
+            let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{refusal}}}", id.json());
+            let body = body.into_bytes();
+            if transport == Transport::Http {
+                let failure = Failure::Status { status: 400, body };
+                instance.failed(now, id, failure, RANDOM, &mut fx);
+            } else {
+                let envelope =
+                    kern_mcp::scan(&body, &ScanLimits::default()).expect("a JSON-RPC error");
+                instance.answer(now, &body, &envelope, RANDOM, &mut fx);
+            }
+        }
+        assert_eq!(seen, sent, "{refusals:?}");
+        assert_eq!(instance.phase() == Phase::Down, gives_up, "{refusals:?}: {fx:?}");
+    }
+
+    fn greeting(fx: &mut Vec<Effect>) -> Option<(OwnId, Method)> {
+        let mut sent = fx.drain(..).filter_map(|effect| match effect {
+            Effect::Send { id: Some(id), method, .. } => Some((id, method)),
+            _ => None,
+        });
+        sent.next_back()
+    }
+
+    #[test]
+    fn a_modern_server_that_refuses_a_revision_is_not_taken_for_an_old_one() {
+        use Method::{Initialize, ServerDiscover};
+        let ours = r#"{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}"#;
+        let old = r#"{"code":-32022,"message":"no","data":{"supported":["2025-11-25"]}}"#;
+        let newer = r#"{"code":-32022,"message":"no","data":{"supported":["2099-01-01"]}}"#;
+        let unknown = r#"{"code":-32601,"message":"Method not found"}"#;
+        let cases: [(&[&str], &[Method], bool); 5] = [
+            (&[ours, ours], &[ServerDiscover, ServerDiscover], true),
+            (&[ours, unknown], &[ServerDiscover, ServerDiscover], false),
+            (&[old, unknown], &[ServerDiscover, Initialize], true),
+            (&[newer], &[ServerDiscover], true),
+            (&[unknown, unknown], &[ServerDiscover, Initialize], true),
+        ];
+        for (refusals, sent, gives_up) in cases {
+            check(Transport::Http, refusals, sent, gives_up);
+            check(Transport::Pipe, refusals, sent, gives_up);
+        }
+    }
 }

@@ -1,0 +1,106 @@
+//! What cannot hold between the eras, with the sentence of the specification that forbids it.
+//!
+//! The revision is that of the requirement set; the server behind `kern` (or, where `kern` is the
+//! client, the agent in front of it) speaks only the other era.
+
+/// One check that must fail.
+pub(super) struct Cannot {
+    pub(super) revision: &'static str,
+    pub(super) scenario: &'static str,
+    /// The check; [`ANY`] for the whole scenario.
+    pub(super) check: &'static str,
+    /// Where the sentence stands.
+    pub(super) page: &'static str,
+    pub(super) sentence: &'static str,
+}
+
+/// Every check of a scenario.
+const ANY: &str = "*";
+
+/// Waits for what is being built.
+const NOT_YET: &str = "not yet";
+
+const fn cannot(
+    revision: &'static str,
+    scenario: &'static str,
+    check: &'static str,
+    page: &'static str,
+    sentence: &'static str,
+) -> Cannot {
+    Cannot { revision, scenario, check, page, sentence }
+}
+
+const fn not_yet(revision: &'static str, scenario: &'static str, check: &'static str) -> Cannot {
+    cannot(revision, scenario, check, NOT_YET, "questions in mid-call across the eras")
+}
+
+const TASKS_PAGE: &str = "2026-07-28, changelog";
+const TASKS: &str =
+    "Move experimental tasks out of the core protocol and into an official extension";
+
+const fn tasks(scenario: &'static str) -> Cannot {
+    cannot(MODERN, scenario, ANY, TASKS_PAGE, TASKS)
+}
+
+const CAPABILITIES_PAGE: &str = "2025-11-25, basic/lifecycle";
+const CAPABILITIES: &str = "Only use capabilities that were successfully negotiated";
+
+const LEGACY: &str = "2025-11-25";
+const MODERN: &str = "2026-07-28";
+
+#[rustfmt::skip]
+static SERVERS: &[Cannot] = &[
+    // A legacy server hears of capabilities once, in `initialize`, and no error of its era says
+    // that one is missing: only it knows that this tool would have needed one.
+    cannot(MODERN, "server-stateless", "sep-2575-server-rejects-undeclared-capability", CAPABILITIES_PAGE, CAPABILITIES),
+    cannot(MODERN, "server-stateless", "sep-2575-missing-capability-http-400", CAPABILITIES_PAGE, CAPABILITIES),
+    // The extension is of 2026-07-28: no legacy server has it.
+    tasks("tasks-lifecycle"),
+    tasks("tasks-capability-negotiation"),
+    tasks("tasks-wire-fields"),
+    tasks("tasks-request-state-removal"),
+    tasks("tasks-mrtr-input"),
+    tasks("tasks-request-headers"),
+    tasks("tasks-dispatch-and-envelope"),
+    tasks("tasks-required-task-error"),
+    tasks("tasks-mrtr-composition"),
+    not_yet(MODERN, "input-required-result-basic-elicitation", "sep-2322-elicitation-incomplete"),
+    not_yet(MODERN, "input-required-result-basic-list-roots", "sep-2322-list-roots-incomplete"),
+    not_yet(MODERN, "input-required-result-basic-sampling", "sep-2322-sampling-incomplete"),
+    not_yet(MODERN, "input-required-result-capability-check", "sep-2322-respect-client-capabilities"),
+    not_yet(MODERN, "input-required-result-multi-round", "sep-2322-multi-round-r1"),
+    not_yet(MODERN, "input-required-result-multiple-input-requests", "sep-2322-multiple-inputs-incomplete"),
+    not_yet(MODERN, "input-required-result-non-tool-request", "sep-2322-non-tool-incomplete"),
+    not_yet(MODERN, "input-required-result-request-state", "sep-2322-request-state-incomplete"),
+    not_yet(MODERN, "input-required-result-result-type", "sep-2322-result-type-included"),
+    not_yet(MODERN, "input-required-result-tampered-state", "sep-2322-reject-tampered-state"),
+    not_yet(LEGACY, "tools-call-sampling", ANY),
+    not_yet(LEGACY, "tools-call-elicitation", ANY),
+    not_yet(LEGACY, "elicitation-sep1034-defaults", ANY),
+    not_yet(LEGACY, "elicitation-sep1330-enums", ANY),
+];
+
+/// A client's scenario that must fail: its revision, the era of the agent, its name.
+static CLIENTS: &[(&str, &str, &str)] = &[
+    (LEGACY, "legacy", "sse-retry"),
+    (LEGACY, "modern", "sse-retry"),
+    (LEGACY, "modern", "elicitation-sep1034-client-defaults"),
+    (MODERN, "legacy", "sep-2322-client-request-state"),
+];
+
+impl Cannot {
+    /// Whether this entry is about that check.
+    pub(super) fn covers(&self, scenario: &str, check: &str) -> bool {
+        self.scenario == scenario && (self.check == ANY || self.check == check)
+    }
+}
+
+/// What cannot hold for a requirement set with a server of the other era.
+pub(super) fn of_servers(revision: &str) -> Vec<&'static Cannot> {
+    SERVERS.iter().filter(|entry| entry.revision == revision).collect()
+}
+
+/// Whether a client's scenario cannot hold with an agent of that era.
+pub(super) fn for_client(revision: &str, agent: &str, scenario: &str) -> bool {
+    CLIENTS.contains(&(revision, agent, scenario))
+}

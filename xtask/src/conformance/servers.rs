@@ -1,0 +1,76 @@
+//! The servers the suite judges: the fixture, and `kern` in front of one.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::child::{self, Guarded};
+use crate::build::{self, Profile};
+
+/// Longest time a server may take until it answers.
+const START: Duration = Duration::from_secs(30);
+
+/// Which revisions the fixture speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Era {
+    /// Up to 2025-11-25.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+    /// All of them.
+    Both,
+}
+
+impl Era {
+    /// The value of the fixture's `--era`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+            Self::Both => "both",
+        }
+    }
+
+    /// The era of a revision.
+    pub(super) fn of(revision: &str) -> Self {
+        if revision < "2026" { Self::Legacy } else { Self::Modern }
+    }
+}
+
+/// Builds and starts the fixture; also its URL.
+pub(super) fn fixture(root: &Path, era: Era) -> Result<(Guarded, String), String> {
+    let binary = build::program(root, "kern-fixture", Profile::Debug)?;
+    let mut command = Command::new(binary);
+    command.args(["--listen", "127.0.0.1:0", "--until-eof", "--era", era.name()]);
+    let mut fixture = Guarded::start(command)?;
+    let line = fixture.first_line()?;
+    let url = line.trim().strip_prefix("listening on ").map(str::to_owned);
+    let url = url.ok_or_else(|| format!("the fixture said {line:?} instead of its address"))?;
+    Ok((fixture, url))
+}
+
+/// Starts `kern` in front of one server; also the URL that shows the server's own names. `out`
+/// keeps its configuration and its log.
+pub(super) fn kern(binary: &Path, server: &str, out: &Path) -> Result<(Guarded, String), String> {
+    let config = out.join("kern.toml");
+    fs::write(&config, format!("[upstream.fixture]\nurl = \"{server}\"\n"))
+        .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let url = format!("http://{listen}/mcp/fixture");
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("--config").arg(&config).args(["--listen", &listen]);
+    let log = out.join("kern.log");
+    let mut kern = Guarded::watch(&command, &log)?;
+    kern.wait_ready(&url, START).map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
+    Ok((kern, url))
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16, String> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| format!("no free port: {error}"))
+}
