@@ -25,3 +25,6 @@ pub const UPSTREAM_NAME_MAX: usize = 30;
 
 /// Most `x-mcp-header` annotations honoured in one tool's schema.
 pub const PARAM_HEADERS_MAX: usize = 64;
+
+/// Most questions a server may ask in one answer; each becomes a request to a legacy client.
+pub const INPUT_REQUESTS_MAX: usize = 32;

@@ -6,6 +6,8 @@
 //! Invariants: no upstream's name is known here; a session's state never serves another session;
 //! the table of sessions is bounded and idle sessions end.
 
+pub mod limits;
+pub mod rounds;
 mod session;
 mod table;
 mod token;

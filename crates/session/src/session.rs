@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kern_mcp::json;
+use kern_mcp::{era, json};
 use kern_terms::{FlightId, Instant, Key, Revision};
 
 use crate::Token;
@@ -68,6 +68,8 @@ pub struct Session {
     pub endpoint: Option<Arc<str>>,
     /// `ClientCapabilities`, JSON.
     pub capabilities: Bytes,
+    /// The same as a server of the modern era is told it.
+    pub capabilities_modern: Bytes,
     /// `Implementation`, JSON.
     pub info: Bytes,
     /// The client sent `notifications/initialized`.
@@ -108,6 +110,7 @@ impl Session {
             token,
             revision,
             endpoint,
+            capabilities_modern: era::capabilities::legacy_to_modern(&capabilities).into(),
             converses: CONVERSATIONS.iter().any(|name| json::field(&capabilities, name).is_some()),
             capabilities,
             info,

@@ -25,6 +25,9 @@ pub struct Call<'a> {
     pub from: Revision,
     /// The client's `Implementation`, JSON; used where the message itself does not carry it.
     pub client_info: &'a [u8],
+    /// The client's `ClientCapabilities` as a modern server is told them, JSON; used where the
+    /// message itself does not carry them.
+    pub client_capabilities: &'a [u8],
     /// The least severity of log messages the client asked for, where the message itself does not
     /// carry it.
     pub log_level: Option<&'static str>,
@@ -60,7 +63,7 @@ pub fn encode(call: &Call<'_>, flight: FlightId, to: Revision, out: &mut Vec<u8>
             let sender = Sender {
                 revision: to,
                 client_info: Some(call.client_info),
-                client_capabilities: b"{}",
+                client_capabilities: call.client_capabilities,
                 log_level: level.as_deref(),
             };
             era::request::legacy_to_modern(&mut splice, envelope, &sender);
@@ -119,6 +122,7 @@ mod tests {
             uri: None,
             from,
             client_info: br#"{"name":"c","version":"1"}"#,
+            client_capabilities: b"{}",
             log_level: None,
         };
         encode(&call, flight, to, &mut out);

@@ -1,16 +1,16 @@
-//! Requests of servers (`roots/list`, `sampling/createMessage`, `elicitation/create`), brought to
-//! the client that caused them.
+//! Requests brought to a client in mid-call (`roots/list`, `sampling/createMessage`,
+//! `elicitation/create`): of old servers, and of calls that a modern server answers in rounds.
 //!
-//! Only a server that runs for one session alone can ask: it was told what that client can do. A
-//! shared server was told that its client can do nothing, so its requests are refused.
+//! Only an old server that runs for one session alone can ask: it was told what that client can do.
+//! A shared one was told that its client can do nothing, so its requests are refused. A modern
+//! server asks in its answer, so the request belongs to a call (`rounds`).
 //!
 //! Invariants: a request reaches at most one client; each is answered once, by the client, by the
 //! end of the session or by the clock.
 
-use std::time::Duration;
-
 use kern_mcp::{Envelope, Method, Splice, encode, errors};
 use kern_session::Session;
+use kern_session::limits::ANSWER_MOST;
 use kern_terms::{Instant, Key};
 use kern_upstream::http::Post as HttpPost;
 
@@ -20,21 +20,46 @@ use super::words::{Ending, Health, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::Inbound;
 
-/// Longest wait for a client's answer: a person may have to be asked.
-const ANSWER_MOST: Duration = Duration::from_secs(600);
-
-/// A server's request that waits for its client.
+/// A request that waits for its client.
 #[derive(Debug)]
 pub(super) struct Ask {
-    hosted: Key,
-    session: Key,
-    /// The server's JSON-RPC id, raw.
-    id: Box<[u8]>,
-    since: Instant,
+    pub(super) asker: Asker,
+    pub(super) session: Key,
+    pub(super) since: Instant,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// An old server that runs for the session alone.
+    Server {
+        /// Its instance.
+        hosted: Key,
+        /// Its JSON-RPC id, raw.
+        id: Box<[u8]>,
+    },
+    /// A round of a call.
+    Round {
+        /// The call.
+        flight: Key,
+    },
+}
+
+impl Ask {
+    fn hosted(&self) -> Option<Key> {
+        match self.asker {
+            Asker::Server { hosted, .. } => Some(hosted),
+            Asker::Round { .. } => None,
+        }
+    }
+
+    fn is_of(&self, server: Key, its_id: &[u8]) -> bool {
+        matches!(&self.asker, Asker::Server { hosted, id } if *hosted == server && **id == *its_id)
+    }
 }
 
 /// The id a forwarded request carries to the client.
-fn ask_id(key: Key) -> String {
+pub(super) fn ask_id(key: Key) -> String {
     format!("\"q{}\"", key.to_bits())
 }
 
@@ -78,13 +103,10 @@ impl Core {
             let why = "the client has no stream open on which it could be asked";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
         };
-        let Some(known) = self.sessions.get_mut(session) else { return };
-        if known.asked.len() >= Session::ASKED_MAX {
+        let Some(ask) = self.add_ask(Asker::Server { hosted, id: id.into() }, session) else {
             let why = "too many requests wait for this client";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
-        }
-        let ask = self.asks.insert(Ask { hosted, session, id: id.into(), since: self.now });
-        known.asked.insert(ask);
+        };
         let mut splice = Splice::new(message);
         if let Some(span) = envelope.id {
             splice.replace(span, ask_id(ask).into_bytes());
@@ -92,6 +114,26 @@ impl Core {
         let mut out = Vec::with_capacity(message.len() + 24);
         splice.write_into(&mut out);
         self.deliver(io, to, &out, Ending::More);
+    }
+
+    /// Takes a request for a session's client; `None` if too many wait for it already.
+    pub(super) fn add_ask(&mut self, asker: Asker, session: Key) -> Option<Key> {
+        let known = self.sessions.get_mut(session)?;
+        if known.asked.len() >= Session::ASKED_MAX {
+            return None;
+        }
+        let ask = self.asks.insert(Ask { asker, session, since: self.now });
+        known.asked.insert(ask);
+        Some(ask)
+    }
+
+    /// Takes a request off the table.
+    pub(super) fn take_ask(&mut self, key: Key) -> Option<Ask> {
+        let ask = self.asks.remove(key)?;
+        if let Some(session) = self.sessions.get_mut(ask.session) {
+            session.asked.remove(&key);
+        }
+        Some(ask)
     }
 
     /// Any open call of a session: all its streams lead to the same client.
@@ -136,15 +178,17 @@ impl Core {
         if self.asks.get(key).is_none_or(|ask| Some(ask.session) != inbound.session) {
             return;
         }
-        let Some(ask) = self.asks.remove(key) else { return };
-        if let Some(session) = self.sessions.get_mut(ask.session) {
-            session.asked.remove(&key);
+        let Some(ask) = self.take_ask(key) else { return };
+        match ask.asker {
+            Asker::Round { flight } => self.round_answered(io, flight, key, inbound),
+            Asker::Server { hosted, id } => {
+                let mut splice = Splice::new(inbound.message);
+                splice.replace(span, id.into_vec());
+                let mut out = Vec::with_capacity(inbound.message.len() + 24);
+                splice.write_into(&mut out);
+                self.send_to_server(io, hosted, None, &out);
+            }
         }
-        let mut splice = Splice::new(inbound.message);
-        splice.replace(span, ask.id.to_vec());
-        let mut out = Vec::with_capacity(inbound.message.len() + 24);
-        splice.write_into(&mut out);
-        self.send_to_server(io, ask.hosted, None, &out);
     }
 
     /// A server no longer wants the answer to its request: its client is told, under the id it knows.
@@ -157,13 +201,9 @@ impl Core {
     ) {
         let Some(span) = envelope.request_id else { return };
         let id = span.of(message);
-        let same = |ask: &Ask| ask.hosted == hosted && *ask.id == *id;
-        let found = self.asks.iter().find(|(_, ask)| same(ask)).map(|(key, _)| key);
-        let Some(ask) = found.and_then(|key| self.asks.remove(key)) else { return };
+        let found = self.asks.iter().find(|(_, ask)| ask.is_of(hosted, id)).map(|(key, _)| key);
         let Some(key) = found else { return };
-        if let Some(session) = self.sessions.get_mut(ask.session) {
-            session.asked.remove(&key);
-        }
+        let Some(ask) = self.take_ask(key) else { return };
         let mut splice = Splice::new(message);
         splice.replace(span, ask_id(key).into_bytes());
         let mut out = Vec::with_capacity(message.len() + 24);
@@ -179,37 +219,37 @@ impl Core {
     pub(super) fn client_progress(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
         let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) else { return };
         let mut asking: Vec<Key> =
-            session.asked.iter().filter_map(|key| Some(self.asks.get(*key)?.hosted)).collect();
+            session.asked.iter().filter_map(|key| self.asks.get(*key)?.hosted()).collect();
         asking.dedup();
         if let [hosted] = asking[..] {
             self.send_to_server(io, hosted, None, inbound.message);
         }
     }
 
-    /// Answers a server in a client's place.
+    /// Answers in a client's place.
     pub(super) fn drop_ask(&mut self, io: &mut Io, key: Key, why: &str) {
-        let Some(ask) = self.asks.remove(key) else { return };
-        if let Some(session) = self.sessions.get_mut(ask.session) {
-            session.asked.remove(&key);
+        match self.take_ask(key).map(|ask| ask.asker) {
+            Some(Asker::Server { hosted, id }) => {
+                self.refuse_server(io, hosted, &id, errors::INTERNAL_ERROR, why);
+            }
+            Some(Asker::Round { flight }) => self.fail_flight(io, flight, why),
+            None => {}
         }
-        self.refuse_server(io, ask.hosted, &ask.id, errors::INTERNAL_ERROR, why);
     }
 
     /// The server that asked is gone, or forgot that it did: another one in its place must not get
     /// the answers.
     pub(super) fn forget_asks(&mut self, hosted: Key) {
-        let all = self.asks.iter().filter(|(_, ask)| ask.hosted == hosted);
+        let all = self.asks.iter().filter(|(_, ask)| ask.hosted() == Some(hosted));
         for key in all.map(|(key, _)| key).collect::<Vec<_>>() {
-            let session = self.asks.remove(key).map(|ask| ask.session);
-            if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
-                session.asked.remove(&key);
-            }
+            self.take_ask(key);
         }
     }
 
     pub(super) fn sweep_asks(&mut self, io: &mut Io) {
         let now = self.now;
-        let over = |ask: &Ask| now.since(ask.since) >= ANSWER_MOST;
+        // A round has a clock of its own.
+        let over = |ask: &Ask| ask.hosted().is_some() && now.since(ask.since) >= ANSWER_MOST;
         let late: Vec<_> =
             self.asks.iter().filter(|(_, ask)| over(ask)).map(|(key, _)| key).collect();
         for key in late {

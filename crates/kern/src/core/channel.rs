@@ -33,12 +33,12 @@ impl Core {
     }
 
     /// Where messages of a conversation go.
-    fn channel_reply(&self, key: Key) -> ReplyTo {
+    pub(super) fn channel_reply(&self, key: Key) -> ReplyTo {
         let exchange = match self.edges.get(key) {
             Some(Edge { kind: edge::Kind::Http(http), .. }) => http.exchange,
             _ => 0,
         };
-        ReplyTo { core: self.id, edge: key, exchange }
+        ReplyTo { core: self.id, edge: key, exchange, streams: true }
     }
 
     pub(super) fn line_input(&mut self, io: &mut Io, key: Key, bytes: &[u8]) {

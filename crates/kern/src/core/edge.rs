@@ -261,8 +261,18 @@ impl Core {
                 edge.finished = true;
                 io.cancel(edge.timer);
                 edge.timer = io.timer(FINISH_EVERY, Timer::Edge(key).token());
+                self.answers_are_over(io, key);
             }
             _ => self.close_edge(io, key),
+        }
+    }
+
+    /// A line client sends no more: what it was asked it won't answer.
+    fn answers_are_over(&mut self, io: &mut Io, key: Key) {
+        let session = self.line_mut(key).and_then(|line| line.session);
+        let asked = session.and_then(|session| Some(self.sessions.get(session)?.asked.clone()));
+        for ask in asked.unwrap_or_default() {
+            self.drop_ask(io, ask, "the client closed its input before it answered");
         }
     }
 
@@ -293,7 +303,13 @@ impl Core {
         match edge.kind {
             Kind::Unknown { .. } => {}
             Kind::Http(http) => {
-                let reply = ReplyTo { core: self.id, edge: key, exchange: http.exchange };
+                let streams = match &http.doing {
+                    Doing::Waiting(exchange) | Doing::Streaming(exchange) => {
+                        exchange.accepts_stream
+                    }
+                    _ => true,
+                };
+                let reply = ReplyTo { core: self.id, edge: key, exchange: http.exchange, streams };
                 match http.doing {
                     Doing::Idle => {}
                     Doing::Waiting(exchange) | Doing::Streaming(exchange) => {
@@ -355,6 +371,9 @@ impl Core {
     pub(super) fn edge_timer(&mut self, io: &mut Io, key: Key) {
         let now = self.now;
         let finished = self.edges.get(key).is_some_and(|edge| edge.finished);
+        if finished {
+            self.answers_are_over(io, key);
+        }
         let done = finished && !self.edge_is_busy(key);
         let Some(edge) = self.edges.get_mut(key) else { return };
         let mut next = REQUEST_MOST;

@@ -15,6 +15,7 @@ use kern_upstream::builtin::{self, Course};
 use kern_upstream::call::{self, Call};
 
 use super::place::Place;
+use super::rounds::Conversation;
 use super::timers::Timer;
 use super::words::{Dispatch, Ending, Health, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
@@ -52,6 +53,8 @@ pub(super) struct Flight {
     /// The URI as the client knows it, where its server knows another.
     pub(super) exposed_uri: Option<(String, String)>,
     pub(super) sent_again: bool,
+    /// A legacy client's call that a modern server may answer in rounds.
+    pub(super) rounds: Option<Box<Conversation>>,
 }
 
 /// All that is needed to send a call later.
@@ -62,6 +65,7 @@ pub(super) struct Parked {
     pub(super) name: Option<String>,
     pub(super) uri: Option<String>,
     pub(super) client_info: Bytes,
+    pub(super) client_capabilities: Bytes,
     pub(super) log_level: Option<&'static str>,
 }
 
@@ -83,8 +87,21 @@ impl Parked {
             uri: self.uri.as_deref(),
             from,
             client_info: &self.client_info,
+            client_capabilities: &self.client_capabilities,
             log_level: self.log_level,
         }
+    }
+
+    pub(super) fn of(call: &Call<'_>) -> Box<Self> {
+        Box::new(Self {
+            message: Bytes::copy_from_slice(call.message),
+            envelope: *call.envelope,
+            name: call.name.map(str::to_owned),
+            uri: call.uri.map(str::to_owned),
+            client_info: Bytes::copy_from_slice(call.client_info),
+            client_capabilities: Bytes::copy_from_slice(call.client_capabilities),
+            log_level: call.log_level,
+        })
     }
 }
 
@@ -124,6 +141,7 @@ impl Core {
             return self.fail_flight(io, key, "a request with this id is still open");
         }
         let client_info = self.client_info(inbound);
+        let client_capabilities = self.client_capabilities(inbound);
         let log_level = self.client_level(inbound);
         let call = Call {
             message: inbound.message,
@@ -132,8 +150,10 @@ impl Core {
             uri: to.uri.as_deref(),
             from: inbound.revision,
             client_info: &client_info,
+            client_capabilities: &client_capabilities,
             log_level,
         };
+        self.prepare_rounds(key, &call);
         self.send_call(io, key, place, &call);
     }
 
@@ -168,6 +188,7 @@ impl Core {
             steps: None,
             exposed_uri: to.uri.clone().zip(asked),
             sent_again: false,
+            rounds: None,
         })
     }
 
@@ -216,6 +237,7 @@ impl Core {
             uri: call.uri.map(str::to_owned),
             from: call.from,
             client_info: Bytes::copy_from_slice(call.client_info),
+            client_capabilities: Bytes::copy_from_slice(call.client_capabilities),
             log_level: call.log_level,
         }
     }
@@ -223,14 +245,7 @@ impl Core {
     pub(super) fn park(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
         let most = self.setup.plan.limits.queue;
         let Some(flight) = self.flights.get_mut(key) else { return };
-        flight.parked = Some(Box::new(Parked {
-            message: Bytes::copy_from_slice(call.message),
-            envelope: *call.envelope,
-            name: call.name.map(str::to_owned),
-            uri: call.uri.map(str::to_owned),
-            client_info: Bytes::copy_from_slice(call.client_info),
-            log_level: call.log_level,
-        }));
+        flight.parked = Some(Parked::of(call));
         let private = flight.private;
         let upstream = flight.upstream;
         let waiting = match private.and_then(|key| self.hosted.get_mut(key)) {
@@ -277,6 +292,7 @@ impl Core {
         if let Some(upstream) = self.upstreams.get_mut(&flight.upstream) {
             upstream.flights = upstream.flights.saturating_sub(1);
         }
+        self.withdraw_asks(io, &flight);
         Some(flight)
     }
 
@@ -307,6 +323,9 @@ impl Core {
         let total = Duration::from_millis(self.setup.plan.limits.total_timeout_ms);
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
+        if flight.is_asking() {
+            return self.round_overdue(io, key);
+        }
         let upstream = self.upstreams.get(&flight.upstream);
         let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
         let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
@@ -338,7 +357,8 @@ impl Core {
 
     fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(flight) = self.flights.get(key) else { return };
-        if flight.parked.is_some() && flight.exchange.is_none() || flight.steps.is_some() {
+        let waits = flight.parked.is_some() && flight.exchange.is_none();
+        if waits || flight.steps.is_some() || flight.is_asking() {
             return;
         }
         let id = self.flight_id(key);

@@ -29,14 +29,7 @@ impl Core {
     /// Keeps what is needed to send a call again should the server have forgotten our session.
     pub(super) fn keep(&mut self, key: Key, call: &Call<'_>) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.parked = Some(Box::new(super::flight::Parked {
-                message: bytes::Bytes::copy_from_slice(call.message),
-                envelope: *call.envelope,
-                name: call.name.map(str::to_owned),
-                uri: call.uri.map(str::to_owned),
-                client_info: bytes::Bytes::copy_from_slice(call.client_info),
-                log_level: call.log_level,
-            }));
+            flight.parked = Some(super::flight::Parked::of(call));
         }
     }
 

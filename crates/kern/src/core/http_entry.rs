@@ -131,11 +131,10 @@ impl Core {
         let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
             return None;
         };
-        let reply = ReplyTo { core, edge: key, exchange: http.exchange };
-        match &mut http.doing {
-            Doing::Waiting(exchange) => Some((exchange, reply)),
-            _ => None,
-        }
+        let number = http.exchange;
+        let Doing::Waiting(exchange) = &mut http.doing else { return None };
+        let streams = exchange.accepts_stream;
+        Some((exchange, ReplyTo { core, edge: key, exchange: number, streams }))
     }
 
     fn mcp_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {

@@ -75,13 +75,7 @@ impl Core {
     fn bind_session(&mut self, edge: Key, session: Key, token: Token) {
         if let Some(line) = self.line_mut(edge) {
             line.session = Some(session);
-            let reply = super::words::ReplyTo { core: self.id, edge, exchange: 0 };
-            let reply = match self.edges.get(edge) {
-                Some(Edge { kind: Kind::Http(http), .. }) => {
-                    super::words::ReplyTo { exchange: http.exchange, ..reply }
-                }
-                _ => reply,
-            };
+            let reply = self.channel_reply(edge);
             self.streams.insert(session, reply);
             if let Some(session) = self.sessions.get_mut(session) {
                 session.connections += 1;

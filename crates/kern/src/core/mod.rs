@@ -29,6 +29,7 @@ mod pipe;
 mod place;
 mod registry;
 mod returns;
+mod rounds;
 mod sessions;
 mod status;
 pub mod timers;

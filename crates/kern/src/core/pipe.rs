@@ -152,6 +152,7 @@ impl Core {
             uri: dispatch.uri.as_deref(),
             from: dispatch.from,
             client_info: &dispatch.client_info,
+            client_capabilities: &dispatch.client_capabilities,
             log_level: dispatch.log_level,
         };
         self.send_hosted(io, dispatch.flight, hosted, &call);

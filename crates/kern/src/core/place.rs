@@ -232,6 +232,14 @@ impl Core {
         session.log_level.map(kern_session::Level::as_str)
     }
 
+    /// What the client can do, for a server that is told with each call.
+    pub(super) fn client_capabilities(&self, inbound: &Inbound<'_>) -> Bytes {
+        match inbound.session.and_then(|key| self.sessions.get(key)) {
+            Some(session) => session.capabilities_modern.clone(),
+            None => Bytes::from_static(b"{}"),
+        }
+    }
+
     /// Who the client says it is, for a server that is told.
     pub(super) fn client_info(&self, inbound: &Inbound<'_>) -> Bytes {
         match inbound.session.and_then(|key| self.sessions.get(key)) {

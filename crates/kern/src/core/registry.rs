@@ -138,7 +138,10 @@ impl Core {
             None => self.unpark(io, waiting),
             Some(why) => {
                 let lost = self.flights_of(|flight| {
-                    flight.upstream == id && flight.private.is_none() && flight.exchange.is_none()
+                    flight.upstream == id
+                        && flight.private.is_none()
+                        && flight.exchange.is_none()
+                        && !flight.is_asking()
                 });
                 for flight in lost {
                     self.fail_flight(io, flight, &why);

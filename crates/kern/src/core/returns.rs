@@ -87,15 +87,12 @@ impl Core {
 
     fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
         let from = self.server_revision(key, envelope);
+        if self.needs_round(key, message, envelope) {
+            return self.round_required(io, key, message, envelope);
+        }
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(&flight);
         let era = flight.revision.era();
-        let asks = envelope.result_type.map(|span| span.of(message)) == Some(b"\"input_required\"");
-        if asks && era == Era::Legacy {
-            let why = "the server asks for input in mid-call in the way of revision 2026-07-28, \
-                       which a client of an older revision can't answer yet";
-            return self.refuse_id(io, flight.reply, &flight.id, era, why);
-        }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         self.encode_answer(&flight, message, envelope, from, &mut out);
@@ -112,6 +109,7 @@ impl Core {
 
     /// A notification while the call is under way.
     fn during(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        let advances = self.progress_advances(key, message, envelope);
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
         let reply = flight.reply;
@@ -121,6 +119,9 @@ impl Core {
                 let (Some(token), Some(span)) = (&flight.progress, envelope.progress_token) else {
                     return;
                 };
+                if !advances {
+                    return;
+                }
                 let mut splice = Splice::new(message);
                 splice.replace(span, token.to_vec());
                 let mut out = Vec::with_capacity(message.len() + token.len());

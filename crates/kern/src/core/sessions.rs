@@ -6,7 +6,7 @@ use std::time::Duration;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Kind, Method, scan};
 use kern_session::Token;
-use kern_terms::Key;
+use kern_terms::{Era, Key};
 
 use super::words::{Ending, Forwarded, ReplyTo};
 use super::{Core, Io};
@@ -207,7 +207,7 @@ impl Core {
         if inbound.envelope.method == Method::Progress {
             return self.client_progress(io, inbound);
         }
-        for hosted in self.servers_of(session) {
+        for hosted in self.old_servers_of(session) {
             self.send_to_server(io, hosted, None, inbound.message);
         }
     }
@@ -217,14 +217,19 @@ impl Core {
         let level = inbound.envelope.level.map(|span| span.of(inbound.message));
         let Some(level) = level else { return };
         let params = format!("{{\"level\":{}}}", String::from_utf8_lossy(level));
-        for hosted in self.servers_of(session) {
+        for hosted in self.old_servers_of(session) {
             self.ask_server(io, hosted, Method::LoggingSetLevel, &params);
         }
     }
 
-    fn servers_of(&self, session: Key) -> Vec<Key> {
+    /// The session's own servers that hear of it; one of the new era is told with each call.
+    fn old_servers_of(&self, session: Key) -> Vec<Key> {
         let range = (session, super::UpstreamId(0))..=(session, super::UpstreamId(u32::MAX));
-        self.private.range(range).map(|(_, hosted)| *hosted).collect()
+        let old = |hosted: &Key| {
+            let known = self.hosted.get(*hosted);
+            known.is_some_and(|it| it.instance.revision().era() == Era::Legacy)
+        };
+        self.private.range(range).map(|(_, hosted)| *hosted).filter(old).collect()
     }
 
     pub(super) fn refuse_busy(&mut self, io: &mut Io, inbound: &Inbound<'_>) {

@@ -72,6 +72,8 @@ pub struct ReplyTo {
     pub edge: Key,
     /// Which exchange of it; an answer to another one is dropped.
     pub exchange: u32,
+    /// More than the answer can be sent there: the client reads event streams, or lines.
+    pub streams: bool,
 }
 
 /// How a message for a client ends its exchange.
@@ -123,6 +125,8 @@ pub struct Dispatch {
     pub from: Revision,
     /// The client's `Implementation`, JSON.
     pub client_info: Bytes,
+    /// The client's `ClientCapabilities` as a modern server is told them, JSON.
+    pub client_capabilities: Bytes,
     /// Least severity of log messages the client wants, once it said so.
     pub log_level: Option<&'static str>,
 }

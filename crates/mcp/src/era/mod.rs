@@ -5,6 +5,8 @@
 //! subscriptions) are the session's. Each file has a table of what it rewrites; what is not in a table
 //! passes byte for byte.
 
+pub mod capabilities;
 pub mod error;
 pub mod request;
 pub mod result;
+pub mod rounds;

@@ -3,7 +3,7 @@
 //! Invariant: what is remembered is bounded; a server that answers nothing costs only answers that
 //! do not matter.
 
-use kern_mcp::{Method, encode};
+use kern_mcp::{Method, encode, era};
 use kern_terms::{Era, Revision};
 
 use super::{Effect, Instance, Own, OwnId, Phase};
@@ -68,7 +68,9 @@ impl Instance {
              \"io.modelcontextprotocol/clientCapabilities\":{}}}",
             Revision::LATEST,
             String::from_utf8_lossy(&self.profile.info),
-            String::from_utf8_lossy(&self.profile.capabilities),
+            String::from_utf8_lossy(&era::capabilities::legacy_to_modern(
+                &self.profile.capabilities
+            )),
         )
     }
 }
