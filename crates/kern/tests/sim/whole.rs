@@ -182,8 +182,9 @@ pub fn run(seed: u64) -> Outcome {
         }
     }
     scene.books.borrow_mut().close(scene.world.now().as_nanos() / 1_000_000);
-    // Sessions that nobody ended are forgotten after a minute, idle connections after five.
-    gateway.runner.run_for(Duration::from_secs(400));
+    // Sessions that nobody ended are forgotten after a minute, idle connections after five; what a
+    // client was asked before it left, after ten.
+    gateway.runner.run_for(Duration::from_secs(700));
     let left = gateway.report();
     let held = [left.edges, left.sessions, left.flights, left.asks, left.listens];
     if held != [0; 5] {

@@ -83,6 +83,11 @@ impl Brain {
         self.revision == MODERN
     }
 
+    /// Whether it declares that it can be asked: a revision without the word for it can't.
+    fn elicits(&self) -> bool {
+        self.revision >= "2025-06-18"
+    }
+
     pub fn violation(&self, text: &str) {
         self.ledger.borrow_mut().violation(format!("{}: {text}", self.name));
     }
@@ -145,8 +150,7 @@ impl Brain {
 
     /// The message that opens an old conversation.
     pub fn initialize(&mut self, context: &mut Context<'_>) -> Value {
-        let able = self.revision >= "2025-06-18";
-        let capabilities = if able { json!({"elicitation": {}}) } else { json!({}) };
+        let capabilities = if self.elicits() { json!({"elicitation": {}}) } else { json!({}) };
         let params = json!({
             "protocolVersion": self.revision, "capabilities": capabilities,
             "clientInfo": {"name": self.name, "version": "1"},
@@ -206,11 +210,12 @@ impl Brain {
         let expect = match tool.thing.as_str() {
             "fail" => Expect::ToolError(text),
             "error" => Expect::Error(text),
-            "input" if self.is_modern() => Expect::Text(format!("{text}|{payload}!")),
-            // Whether a server may ask a client of another era, or of many, is the gateway's to say.
-            "ask" | "input" => {
-                Expect::Either(format!("{text}|{payload}!"), format!("{text}|{UNABLE}"))
-            }
+            // Only servers of the new era have it, and clients of both eras can be asked.
+            "input" if self.elicits() => Expect::Text(format!("{text}|{payload}!")),
+            "input" => Expect::Text(format!("{text}|{UNABLE}")),
+            // Whether an old server may ask a client of another era, or of many, is the gateway's
+            // to say.
+            "ask" => Expect::Either(format!("{text}|{payload}!"), format!("{text}|{UNABLE}")),
             "big" => Expect::Text(format!("{text}{}", "x".repeat(30 << 10))),
             _ => Expect::Text(text),
         };
