@@ -17,9 +17,6 @@ mod install;
 mod report;
 mod results;
 pub(crate) mod servers;
-#[allow(dead_code, clippy::duplicate_mod, reason = "the soak uses the rest of it")]
-#[path = "soak/wire.rs"]
-mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ mod conformance;
 mod interop;
 mod soak;
 mod tidy;
+mod wire;
 
 use std::path::Path;
 use std::process::ExitCode;

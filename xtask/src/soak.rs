@@ -7,11 +7,9 @@
 
 mod people;
 mod report;
-mod wire;
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,6 +17,8 @@ use std::time::{Duration, Instant};
 use people::{Person, Tally};
 use report::Sample;
 use world::{Look, World};
+
+use crate::build::{self, Profile};
 
 /// Clients at work at the same time.
 const PEOPLE: u64 = 6;
@@ -58,13 +58,9 @@ pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("soak reads /proc: it runs on Linux".to_owned());
     }
-    let kern = match &args.kern {
-        Some(kern) => {
-            kern.canonicalize().map_err(|error| format!("{}: {error}", kern.display()))?
-        }
-        None => build(root, "kern", !args.debug)?,
-    };
-    let fixture = build(root, "kern-fixture", false)?;
+    let profile = if args.debug { Profile::Debug } else { Profile::Release };
+    let kern = build::kern(root, args.kern.as_deref(), profile)?;
+    let fixture = build::program(root, "kern-fixture", Profile::Debug)?;
     let length = Duration::try_from_secs_f64(args.minutes * 60.0)
         .map_err(|error| format!("--minutes: {error}"))?;
     let mut failed = Vec::new();
@@ -81,27 +77,6 @@ pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("the soak failed with {}", failed.join(" and "))),
     }
-}
-
-fn build(root: &Path, package: &str, release: bool) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--package", package]);
-    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
-    if release {
-        command.arg("--release");
-    }
-    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo build --package {package} failed"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut built = text.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == package).then_some(())?;
-        Some(PathBuf::from(message["executable"].as_str()?))
-    });
-    built.next_back().ok_or_else(|| format!("cargo built no program for {package}"))
 }
 
 fn soak(mut world: World, driver: &str, length: Duration) -> Result<(), String> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::fill;
 use super::servers::Era;
-use super::wire::{Head, Wire};
+use crate::wire::{Head, Wire};
 
 /// Times an agent brings input for one request.
 const ROUNDS_MAX: usize = 8;

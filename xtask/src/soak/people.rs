@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::wire::{Wire, shorten};
 use super::world::World;
+use crate::wire::{Wire, shorten};
 
 /// How long an upstream that was killed may refuse: the longest wait between two starts, and more.
 const RECOVERY: Duration = Duration::from_secs(25);

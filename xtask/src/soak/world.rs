@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::wire::Wire;
+use crate::wire::Wire;
 
 /// Longest time until `kern` says where it serves and all upstreams are up.
 const START: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! How the load speaks: HTTP/1.1 with event streams, and one message a line.
+//! How our clients speak: HTTP/1.1 with event streams, and one message a line.
 //!
 //! Invariants: it shares no code with what it tests; nothing waits longer than [`PATIENCE`]; what
 //! is wrong with an answer is said in words.
@@ -13,13 +13,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Longest wait for bytes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 trait Socket: Read + Write + Send {}
 impl<T: Read + Write + Send> Socket for T {}
 
 /// One connection.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     socket: Box<dyn Socket>,
     buffer: Vec<u8>,
     /// What came of an event stream and is no whole event yet.
@@ -27,13 +27,13 @@ pub(super) struct Wire {
 }
 
 /// The head of a response.
-pub(super) struct Head {
-    pub(super) status: u16,
+pub(crate) struct Head {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -50,7 +50,7 @@ fn failed(error: &std::io::Error) -> String {
 }
 
 impl Wire {
-    pub(super) fn tcp(address: SocketAddr) -> Result<Wire, String> {
+    pub(crate) fn tcp(address: SocketAddr) -> Result<Wire, String> {
         let socket = TcpStream::connect(address).map_err(|error| failed(&error))?;
         let set = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
         set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
@@ -59,7 +59,7 @@ impl Wire {
     }
 
     #[cfg(unix)]
-    pub(super) fn unix(path: &Path) -> Result<Wire, String> {
+    pub(crate) fn unix(path: &Path) -> Result<Wire, String> {
         let socket = UnixStream::connect(path).map_err(|error| failed(&error))?;
         let set = socket.set_read_timeout(Some(PATIENCE));
         set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
@@ -68,16 +68,16 @@ impl Wire {
     }
 
     #[cfg(not(unix))]
-    pub(super) fn unix(_path: &Path) -> Result<Wire, String> {
+    pub(crate) fn unix(_path: &Path) -> Result<Wire, String> {
         Err("Unix sockets are not available on this system".to_owned())
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.socket.write_all(bytes).map_err(|error| format!("sending: {}", failed(&error)))
     }
 
     /// Sends one message as a line.
-    pub(super) fn send_line(&mut self, message: &Value) -> Result<(), String> {
+    pub(crate) fn send_line(&mut self, message: &Value) -> Result<(), String> {
         self.send(format!("{message}\n").as_bytes())
     }
 
@@ -115,12 +115,12 @@ impl Wire {
     }
 
     /// The next message of a conversation in lines.
-    pub(super) fn message(&mut self) -> Result<Value, String> {
+    pub(crate) fn message(&mut self) -> Result<Value, String> {
         parse(&self.line()?)
     }
 
     /// The answer to `id` in a conversation in lines; what comes before it is dropped.
-    pub(super) fn answer_to(&mut self, id: u64) -> Result<Value, String> {
+    pub(crate) fn answer_to(&mut self, id: u64) -> Result<Value, String> {
         loop {
             let message = self.message()?;
             if message["id"] == id && message.get("method").is_none() {
@@ -129,7 +129,7 @@ impl Wire {
         }
     }
 
-    pub(super) fn head(&mut self) -> Result<Head, String> {
+    pub(crate) fn head(&mut self) -> Result<Head, String> {
         let first = self.line()?;
         let first = String::from_utf8_lossy(&first).into_owned();
         let status = first.split(' ').nth(1).and_then(|text| text.parse().ok());
@@ -147,7 +147,7 @@ impl Wire {
     }
 
     /// The whole body of a response that is no stream.
-    pub(super) fn body(&mut self, head: &Head) -> Result<Vec<u8>, String> {
+    pub(crate) fn body(&mut self, head: &Head) -> Result<Vec<u8>, String> {
         match head.get("content-length") {
             Some(length) => {
                 let length = length.parse().map_err(|_| format!("content-length {length:?}"))?;
@@ -159,7 +159,7 @@ impl Wire {
     }
 
     /// The same, `most` bytes at a time with a pause before each.
-    pub(super) fn body_slowly(&mut self, most: usize, pause: Duration) -> Result<Vec<u8>, String> {
+    pub(crate) fn body_slowly(&mut self, most: usize, pause: Duration) -> Result<Vec<u8>, String> {
         let head = self.head()?;
         let length = head.get("content-length").and_then(|text| text.parse().ok());
         let length: usize = length.ok_or("the answer to a slow reader has no length")?;
@@ -171,7 +171,7 @@ impl Wire {
     }
 
     /// The next event of a stream: its name and its data; `None` at the end.
-    pub(super) fn event(&mut self) -> Result<Option<(String, String)>, String> {
+    pub(crate) fn event(&mut self) -> Result<Option<(String, String)>, String> {
         loop {
             if let Some(end) = self.events.windows(2).position(|two| two == b"\n\n") {
                 let raw: Vec<u8> = self.events.drain(..end + 2).collect();
@@ -194,7 +194,7 @@ impl Wire {
     }
 
     /// The JSON-RPC answer of the response to come. `between` sees what comes before it.
-    pub(super) fn response(
+    pub(crate) fn response(
         &mut self,
         mut between: impl FnMut(&Value) -> Result<(), String>,
     ) -> Result<(Head, Value), String> {
@@ -222,7 +222,7 @@ fn parse(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// The beginning of a text.
-pub(super) fn shorten(bytes: &[u8]) -> String {
+pub(crate) fn shorten(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
 }
 
