@@ -108,6 +108,26 @@ fn one_command_reaches_any_server_whatever_carries_it() {
 }
 
 #[test]
+fn a_host_says_by_its_cards_what_it_offers() {
+    let (_kern, url) = served(&(ECHO.to_owned() + &fixture_child("fix", "both", "")));
+    let card = |path: &str| said(&["discover", &format!("{url}{path}"), "--json"]);
+    let names = |(code, stdout, stderr): (i32, String, String)| {
+        assert_eq!(code, 0, "{stderr}");
+        let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        let servers = found["servers"].as_array().unwrap().clone();
+        let url = |server: &serde_json::Value| server["remotes"][0]["url"].to_string();
+        servers.iter().map(url).collect::<Vec<_>>()
+    };
+    let all: Vec<String> =
+        ["/mcp", "/mcp/echo", "/mcp/fix"].iter().map(|path| format!("\"{url}{path}\"")).collect();
+    assert_eq!(names(card("")), all);
+    let (_, shown, _) = said(&["discover", &url]);
+    assert!(shown.contains("streamable-http") && shown.contains("2026-07-28"), "{shown}");
+    let (code, _, stderr) = said(&["discover", "http://127.0.0.1:9"]);
+    assert!(code == 1 && stderr.contains("nothing answers"), "{stderr}");
+}
+
+#[test]
 fn a_list_asked_for_right_after_the_start_is_whole() {
     let (_kern, url) = served(&(ECHO.to_owned() + &fixture_child("fix", "both", "")));
     let (code, stdout, stderr) = said(&["ls", "--url", &url]);

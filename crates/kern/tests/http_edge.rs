@@ -216,6 +216,38 @@ fn the_answer_to_head_has_no_body() {
 }
 
 #[test]
+fn a_card_is_read_once_and_then_only_asked_for_when_it_changed() {
+    both(|driver| {
+        let kern = Setup::new(driver, ECHO).start();
+        let get = |path: &str, more: &[(&str, &str)]| {
+            let mut conn = Conn::tcp(kern.address());
+            conn.send(bare("GET", path, more));
+            conn.response()
+        };
+        for (path, kind) in [
+            ("/mcp/server-card", "application/mcp-server-card+json"),
+            ("/mcp/echo/server-card", "application/mcp-server-card+json"),
+            ("/.well-known/ai-catalog.json", "application/ai-catalog+json"),
+            ("/.well-known/mcp/catalog.json", "application/ai-catalog+json"),
+        ] {
+            let first = get(path, &[]);
+            assert_eq!(first.status(), 200, "{path}: {first:?}");
+            assert_eq!(first.head.get("content-type"), Some(kind), "{path}");
+            assert_eq!(first.head.get("access-control-allow-origin"), Some("*"), "{path}");
+            assert!(first.json().is_object(), "{path}");
+            let tag = first.head.get("etag").unwrap().to_owned();
+            for (known, status) in [(&*tag, 304), ("\"other\"", 200), ("*", 304)] {
+                assert_eq!(get(path, &[("If-None-Match", known)]).status(), status, "{path}");
+            }
+            // A page of a foreign origin learns nothing.
+            assert_eq!(get(path, &[("Origin", "https://evil.example")]).status(), 403, "{path}");
+        }
+        assert_eq!(get("/mcp/nobody/server-card", &[]).status(), 404);
+        assert_eq!(get("/mcp/echo/server-card/more", &[]).status(), 404);
+    });
+}
+
+#[test]
 fn what_is_json_but_no_message_gets_its_code() {
     both(|driver| {
         let kern = Setup::new(driver, ECHO).start();

@@ -39,4 +39,5 @@ pub use event::{
 pub use io::{Child, Io};
 pub use lanes::Directory;
 pub use stats::{Histogram, Stats};
+pub use tls::configure as tls_config;
 pub use turn::Core;

@@ -19,7 +19,7 @@ pub(crate) struct Tls {
 }
 
 /// The configuration every stream of a process shares. Reads files.
-pub(crate) fn configure(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, String> {
+pub fn configure(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);

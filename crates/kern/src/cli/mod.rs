@@ -2,10 +2,12 @@
 
 mod call;
 mod call_args;
+mod cards;
 mod client;
 mod client_talk;
 mod discover;
 mod doctor;
+mod fetch;
 mod log;
 mod ls;
 mod prompt;
@@ -49,7 +51,7 @@ enum Verb {
     /// Serve all upstreams behind one endpoint.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
-    /// List the MCP servers that the clients on this machine declare.
+    /// List the MCP servers that the clients on this machine declare, or that a host offers.
     #[command(after_help = DISCOVER_EXAMPLES)]
     Discover(discover::DiscoverArgs),
     /// List tools, prompts, resources or upstreams.
@@ -81,6 +83,7 @@ untouched) or /sse (HTTP+SSE).";
 const DISCOVER_EXAMPLES: &str = "\
 Examples:
   kern discover
+  kern discover https://example.com     the server cards of a host
   kern discover --json | jq '.servers[].name'";
 
 /// Flags of `kern serve`, which other verbs share where they ask what would be served.

@@ -1,21 +1,16 @@
 //! What a running `kern` says of itself: `GET /status`.
 //!
-//! Plain HTTP/1.1 with `Connection: close`, read to its end; bounded in size and time.
+//! Where something else than `kern` answers there is no status, and no error either.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
-use std::time::Duration;
 
 use kern_control::Endpoint;
 use serde_json::Value;
 
 use super::client_talk::Failure;
+use super::fetch::{self, Document, Fault};
 
-/// Longest wait for a connection and for each piece of the answer.
-const WAIT: Duration = Duration::from_secs(5);
-/// Longest answer, bytes.
-const BYTES_MAX: u64 = 16 << 20;
+const ACCEPT: &str = "application/json";
 
 /// What a running `kern` says of itself.
 #[derive(Debug)]
@@ -39,21 +34,18 @@ pub(super) struct Upstream {
     pub(super) counts: [u64; 3],
 }
 
-/// Asks at `base`, a URL without a path; `None` where something else than `kern` answers, or TLS
-/// is in the way.
+/// Asks at `base`, a URL without a path; `None` where something else than `kern` answers.
 pub(super) fn fetch_http(base: &str) -> Result<Option<Status>, Failure> {
     let endpoint = Endpoint::parse(base).map_err(|error| Failure::usage(error.to_string()))?;
-    if endpoint.tls {
-        return Ok(None);
-    }
-    let stream = connect(&endpoint).map_err(|error| {
-        Failure::other(format!(
-            "nothing answers at {base}: {error}\n      start it with `kern serve`, or say where it \
+    let path = format!("{}/status", endpoint.path.trim_end_matches('/'));
+    match fetch::get(&endpoint, &path, ACCEPT) {
+        Ok(document) => Ok(read(&document)),
+        Err(Fault::Answer(_)) => Ok(None),
+        Err(Fault::Connect(why)) => Err(Failure::other(format!(
+            "nothing answers at {base}: {why}\n      start it with `kern serve`, or say where it \
              is with --url"
-        ))
-    })?;
-    let path = endpoint.path.trim_end_matches('/');
-    Ok(ask(&stream, &stream, &endpoint.host_header(), path))
+        ))),
+    }
 }
 
 /// Asks at a Unix socket.
@@ -66,8 +58,9 @@ pub(super) fn fetch_unix(path: &Path) -> Result<Option<Status>, Failure> {
         ))
     })?;
     // A socket without its limits still answers.
-    let _ = stream.set_read_timeout(Some(WAIT));
-    Ok(ask(&stream, &stream, "localhost", ""))
+    let _ = stream.set_read_timeout(Some(fetch::WAIT));
+    let document = fetch::ask(stream, "localhost", "/status", ACCEPT);
+    Ok(document.ok().as_ref().and_then(read))
 }
 
 #[cfg(not(unix))]
@@ -75,31 +68,9 @@ pub(super) fn fetch_unix(_path: &Path) -> Result<Option<Status>, Failure> {
     Err(Failure::usage("Unix sockets are not available on this system: use --url"))
 }
 
-fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
-    let mut last = std::io::ErrorKind::NotFound.into();
-    for address in (endpoint.host.as_str(), endpoint.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, WAIT) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(WAIT))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn ask(mut write: impl Write, read: impl Read, host: &str, path: &str) -> Option<Status> {
-    let request =
-        format!("GET {path}/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    write.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    read.take(BYTES_MAX).read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    if head.split(' ').nth(1) != Some("200") {
-        return None;
-    }
-    parse(body)
+fn read(document: &Document) -> Option<Status> {
+    let body = std::str::from_utf8(&document.body).ok()?;
+    (document.status == 200).then(|| parse(body)).flatten()
 }
 
 fn parse(body: &str) -> Option<Status> {
@@ -132,22 +103,17 @@ mod tests {
     #[test]
     fn only_what_a_kern_answers_is_taken_for_its_status() {
         let body = r#"{"version":"1.2.3","driver":"portable","cores":2,"upstreams":[{"name":"a","state":"down","why":"gone","tools":0}]}"#;
-        let ask = |answer: &str| ask(Vec::new(), answer.as_bytes(), "h", "");
-        let status = ask(&format!("HTTP/1.1 200 OK\r\nA: b\r\n\r\n{body}\n")).expect("a status");
+        let ask =
+            |status: u16, body: &str| read(&Document { status, body: body.as_bytes().to_vec() });
+        let status = ask(200, &format!("{body}\n")).expect("a status");
         assert_eq!(
             (status.title.as_str(), status.raw.as_str()),
             ("kern 1.2.3, 2 cores, portable", body)
         );
         let upstream = &status.upstreams[0];
         assert_eq!((upstream.name.as_str(), upstream.why.as_deref()), ("a", Some("gone")));
-        for other in [
-            "HTTP/1.1 404 Not Found\r\n\r\n{}",
-            "HTTP/1.1 200 OK\r\n\r\n{}",
-            "HTTP/1.1 200 OK\r\n\r\n<html>",
-            "SSH-2.0-x\r\n",
-            "",
-        ] {
-            assert!(ask(other).is_none(), "{other}");
+        for (status, other) in [(404, body), (200, "{}"), (200, "<html>"), (200, "")] {
+            assert!(ask(status, other).is_none(), "{other}");
         }
     }
 }

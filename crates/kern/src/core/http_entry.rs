@@ -26,6 +26,10 @@ enum Place<'a> {
     Sse(Option<&'a str>),
     /// Where HTTP+SSE clients post.
     Messages(&'a str),
+    /// The card of one upstream or all (SEP-2127).
+    Card(Option<&'a str>),
+    /// The catalog of all cards.
+    Cards,
     Health,
     Status,
     Nowhere,
@@ -37,6 +41,11 @@ fn place(target: &str) -> Place<'_> {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next()) {
         (Some("mcp"), name, None) => Place::Mcp(name),
+        (Some("mcp"), Some(name), Some("server-card")) if parts.next().is_none() => {
+            Place::Card(Some(name))
+        }
+        (Some(".well-known"), Some("ai-catalog.json"), None) => Place::Cards,
+        (Some(".well-known"), Some("mcp"), Some("catalog.json")) => Place::Cards,
         (Some("sse"), name, None) => Place::Sse(name),
         (Some("messages"), None, None) => Place::Messages(query),
         (Some("healthz"), None, None) => Place::Health,
@@ -86,6 +95,14 @@ impl Core {
                     encode::response(out, 200, "application/json", &[], keep_alive, &[&status]);
                 });
             }
+            // An upstream of this name still has its sessions.
+            (Place::Mcp(Some("server-card")), Verb::Get | Verb::Head)
+                if request.headers.mcp_session_id.is_none() =>
+            {
+                self.card(io, key, request, None);
+            }
+            (Place::Card(name), Verb::Get | Verb::Head) => self.card(io, key, request, name),
+            (Place::Cards, Verb::Get | Verb::Head) => self.card_catalog(io, key, request),
             (Place::Mcp(name), Verb::Post) => self.mcp_post(io, key, request, name),
             (Place::Mcp(_), Verb::Get) => self.mcp_get(io, key, request),
             (Place::Mcp(_), Verb::Delete) => self.mcp_delete(io, key, request),

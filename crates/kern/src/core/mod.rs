@@ -9,6 +9,7 @@
 
 mod answers;
 mod asks;
+mod cards;
 mod channel;
 mod deliver;
 mod drain;
@@ -56,6 +57,7 @@ use place::Upstream;
 use timers::Timer;
 use words::{Post, ReplyTo, Setup, UpstreamId};
 
+pub(crate) use cards::CARD_TYPE;
 pub(crate) use local::INFO;
 
 /// The core's handle.

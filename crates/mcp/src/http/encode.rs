@@ -50,8 +50,8 @@ pub fn response(
 /// Appends a whole response without a body (202, 204, 405 ...).
 pub fn empty_response(out: &mut Vec<u8>, status: u16, extra: &[Header<'_>], keep_alive: bool) {
     response_start(out, status, keep_alive);
-    // RFC 9110 section 8.6: no Content-Length in a 204.
-    if status != 204 {
+    // RFC 9110 section 8.6: no Content-Length in a 204, and in a 304 only that of the 200.
+    if !matches!(status, 204 | 304) {
         out.extend_from_slice(b"content-length: 0\r\n");
     }
     headers(out, extra);
