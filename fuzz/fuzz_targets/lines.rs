@@ -3,6 +3,7 @@
 #![no_main]
 
 use kern_mcp::lines::{Decoder, LineTooLong};
+use kern_mcp::outline::Scan;
 use libfuzzer_sys::fuzz_target;
 
 const LINE_BYTES_MAX: usize = 32;
@@ -11,19 +12,23 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (step, stream) = input;
     let whole = run(stream, stream.len().max(1));
     assert_eq!(run(stream, usize::from(step) + 1), whole, "the split changed the lines");
-    let expected: Vec<_> = stream
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let ended = line.ends_with(b"\n");
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            match line.len() {
-                0 => None,
-                len if len > LINE_BYTES_MAX => Some(Err(LineTooLong { bytes_max: LINE_BYTES_MAX })),
-                _ => ended.then(|| Ok(line.to_vec())),
+    let mut expected = Vec::new();
+    for line in stream.split_inclusive(|byte| *byte == b'\n') {
+        let ended = line.ends_with(b"\n");
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let bare = line.strip_suffix(b"\r").unwrap_or(line);
+        if bare.len() > LINE_BYTES_MAX {
+            let bytes_max = LINE_BYTES_MAX;
+            expected.push(Err(LineTooLong { bytes_max, outline: None }));
+            let mut scan = Scan::default();
+            scan.push(line);
+            if let Some(outline) = scan.finish().filter(|_| ended) {
+                expected.push(Err(LineTooLong { bytes_max, outline: Some(outline) }));
             }
-        })
-        .collect();
+        } else if ended && !bare.is_empty() {
+            expected.push(Ok(bare.to_vec()));
+        }
+    }
     assert_eq!(whole, expected, "a plain reading gives other lines");
 });
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::client::Client;
 use harness::lines::Lines;
-use harness::{Setup, both, fixture_child, odd, process};
+use harness::{Remote, Setup, both, fixture_child, odd, process, remote};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,6 +119,34 @@ fn an_answer_that_cannot_be_read_fails_its_call_at_once() {
                 let message = client.error("odd", json!({}));
                 assert!(message.contains("raw") && message.contains("answer"), "{message}");
                 assert!(started.elapsed() < SECOND * 5, "it waited for {answer}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_long_fails_its_call_at_once_whatever_carries_it() {
+    both(|driver| {
+        for era in ["legacy", "modern"] {
+            let far = Remote::fixture(&["--era", era]);
+            let config = "[limits]\nmessage_bytes = \"1MiB\"\n".to_owned()
+                + &fixture_child("pipe", era, "")
+                + &remote("http", &far.url("/mcp"), "");
+            let kern = Setup::new(driver, config).cores(2).start();
+            for name in ["pipe", "http"] {
+                let mut client = Client::modern(&kern, &format!("/mcp/{name}"));
+                let before = process::resident_kib(kern.pid());
+                for bytes in [1 << 20, 12 << 20] {
+                    let started = Instant::now();
+                    let why = client.error("test_large_text", json!({ "bytes": bytes }));
+                    let large = why.contains("1048576") || why.contains("too large");
+                    let told = large && why.contains(&format!("{name:?}"));
+                    assert!(told, "{era} over {name}, {bytes} bytes: {why}");
+                    assert!(started.elapsed() < SECOND * 20, "{era} over {name}: it waited");
+                }
+                let after = process::resident_kib(kern.pid());
+                assert!(after < before + (16 << 10), "grew from {before} to {after} KiB");
+                client.text("test_simple_text", json!({}));
             }
         }
     });

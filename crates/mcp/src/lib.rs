@@ -18,4 +18,5 @@ pub use rewrite::Splice;
 
 pub mod http;
 pub mod lines;
+pub mod outline;
 pub mod sse;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a line that is no message costs one error answer and nothing else.
 
+use kern_mcp::lines::LineTooLong;
 use kern_mcp::{Kind, Method, scan};
 use kern_terms::{FlightId, Key, Revision};
 
@@ -50,9 +51,12 @@ impl Core {
         while let Some(next) = lines.next() {
             match next {
                 Ok(message) => self.channel_message(io, key, message),
+                // Who waits for an answer to it is told under its id; nobody waits for the rest.
+                Err(LineTooLong { outline: Some(outline), .. }) if !outline.request => {}
                 Err(error) => {
                     let mut out = Vec::new();
-                    kern_mcp::encode::error(&mut out, None, -32600, &error.to_string(), None);
+                    let id = error.outline.as_ref().map(|outline| &*outline.id);
+                    kern_mcp::encode::error(&mut out, id, -32600, &error.to_string(), None);
                     let reply = self.channel_reply(key);
                     self.deliver(io, reply, &out, Ending::More);
                 }

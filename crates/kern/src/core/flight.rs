@@ -303,6 +303,14 @@ impl Core {
         }
     }
 
+    /// Ends a flight with an error of its upstream's.
+    pub(super) fn blame(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else { return };
+        let upstream = self.upstreams.get(&upstream);
+        let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
+        self.fail_flight(io, key, &format!("upstream {name:?}: {why}"));
+    }
+
     pub(super) fn flight_failed(
         &mut self,
         io: &mut Io,

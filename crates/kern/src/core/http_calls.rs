@@ -92,7 +92,7 @@ impl Core {
                     flight.sent_in = session_id;
                 }
             }
-            Some(Err(error)) => self.fail_flight(io, key, &error.to_string()),
+            Some(Err(error)) => self.blame(io, key, &error.to_string()),
             None => self.fail_flight(io, key, "the upstream was removed"),
         }
     }
@@ -193,10 +193,10 @@ impl Core {
         match how {
             Ended::Complete { .. } if tag & POSTED != 0 => {}
             Ended::Complete { .. } => {
-                self.fail_flight(io, key, "the server ended its answer without a response");
+                self.blame(io, key, "the server ended its answer without a response");
             }
             Ended::Failed { why, .. } => {
-                self.fail_flight(io, key, &why);
+                self.blame(io, key, &why);
                 self.doubt(io, which);
             }
             Ended::Refused { status, body, .. } => self.call_refused(io, which, key, status, &body),
@@ -241,7 +241,7 @@ impl Core {
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let why = format!("the server answered with HTTP {status}: {}", text.trim());
-        self.fail_flight(io, key, why.trim_end_matches([':', ' ']));
+        self.blame(io, key, why.trim_end_matches([':', ' ']));
     }
 
     /// A server that forgot our session did not act on the call: greet it anew, then send again.

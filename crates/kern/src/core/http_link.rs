@@ -89,7 +89,7 @@ impl Core {
             Arc::new(target),
             LinkLimits {
                 queue_max: limits.queue,
-                body_bytes_max: limits.body_bytes,
+                body_bytes_max: limits.message_bytes,
                 ..LinkLimits::default()
             },
         )
@@ -300,10 +300,23 @@ impl Core {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::warn!(%error, "an upstream sent what is no message");
-                return;
+                return self.unreadable(io, tag, message, &error.to_string());
             }
         };
         self.link_envelope(io, which, tag, message, &envelope);
+    }
+
+    /// What cannot be read on the stream of a call is its answer, unless it may be something said on
+    /// the way to it.
+    fn unreadable(&mut self, io: &mut Io, tag: u64, message: &[u8], why: &str) {
+        if tag & !BELOW != 0 || memchr::memmem::find(message, b"\"method\"").is_some() {
+            return;
+        }
+        let Some(key) = FlightId::from_number(tag).and_then(|id| self.flight_key(id)) else {
+            return;
+        };
+        let bytes = message.len();
+        self.blame(io, key, &format!("its answer of {bytes} bytes is no message: {why}"));
     }
 
     pub(super) fn link_envelope(

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kern_control::{CommandLaunch, Launch};
-use kern_mcp::{encode, json, lines, scan};
+use kern_mcp::lines::{self, LineTooLong};
+use kern_mcp::{encode, json, scan};
 use kern_reactor::{ChildExit, Command, Signal};
 use kern_terms::{Era, FlightId, Key};
 use kern_upstream::call::{self, Call};
@@ -203,7 +204,15 @@ impl Core {
         while let Some(line) = lines.next() {
             match line {
                 Ok(line) => self.pipe_line(io, key, line),
-                Err(error) => self.complain(key, &error.to_string()),
+                Err(LineTooLong { outline: None, .. }) => {
+                    self.complain(key, &format!("its message is longer than {limit} bytes"));
+                }
+                Err(LineTooLong { outline: Some(outline), .. }) if outline.request => {}
+                Err(LineTooLong { outline: Some(outline), .. }) => {
+                    let why =
+                        format!("its answer is longer than {limit} bytes (limits.message_bytes)");
+                    self.answer_refused(io, key, &outline.id, why);
+                }
             }
         }
         drop(lines);

@@ -25,7 +25,13 @@ impl Lines {
     }
 
     pub fn unix(kern: &Kern) -> Lines {
-        let socket = UnixStream::connect(&kern.unix).unwrap();
+        // It listens there a moment after the port it announces first.
+        let mut socket = None;
+        super::eventually("the socket is there", || {
+            socket = UnixStream::connect(&kern.unix).ok();
+            socket.is_some()
+        });
+        let socket = socket.unwrap();
         let from = socket.try_clone().unwrap();
         Lines::new(Box::new(socket), from)
     }
