@@ -82,7 +82,13 @@ impl Conn {
     }
 
     pub fn unix(path: &Path) -> Conn {
-        Conn::new(Socket::Unix(UnixStream::connect(path).unwrap()))
+        // It listens there a moment after the port it announces first.
+        let mut socket = None;
+        super::eventually("the socket is there", || {
+            socket = UnixStream::connect(path).ok();
+            socket.is_some()
+        });
+        Conn::new(Socket::Unix(socket.unwrap()))
     }
 
     fn new(socket: Socket) -> Conn {
