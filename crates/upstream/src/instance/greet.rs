@@ -7,7 +7,7 @@
 //!
 //! Invariant: at most one of each greeting is out; the first usable answer wins.
 
-use kern_mcp::{Envelope, Kind, Method, errors, json};
+use kern_mcp::{Envelope, Kind, Method, Span, era, errors, json};
 use kern_terms::{Era, Instant, Revision};
 
 use bytes::Bytes;
@@ -106,7 +106,8 @@ impl Instance {
         if self.phase != Phase::Greeting {
             return;
         }
-        let Some(result) = envelope.result.filter(|_| envelope.kind == Kind::Result) else {
+        let from = if own == Own::Discover { Era::Modern } else { Era::Legacy };
+        let Some(result) = final_result(message, envelope, from) else {
             let why = error_text(message, envelope);
             let error = envelope.error.map(|span| span.of(message)).unwrap_or(b"{}");
             return self.refused_with(now, own, error, why, random, fx);
@@ -276,8 +277,19 @@ fn named_revisions(error: &[u8]) -> Option<Vec<Revision>> {
     Some(json::items(supported).filter_map(|raw| Revision::parse(&json::text(raw)?)).collect())
 }
 
+/// The result of an answer. One of a type we don't know is invalid (basic/index, "ResultType"),
+/// and `input_required` is none that lists and greetings may have.
+pub(super) fn final_result(message: &[u8], envelope: &Envelope, from: Era) -> Option<Span> {
+    let result = envelope.result.filter(|_| envelope.kind == Kind::Result)?;
+    let known = from == Era::Legacy || era::result::is_complete(envelope, message);
+    known.then_some(result)
+}
+
 /// The error of an answer, for people.
 pub(super) fn error_text(message: &[u8], envelope: &Envelope) -> String {
+    if envelope.kind == Kind::Result {
+        return "a result of a type that is not known here".to_owned();
+    }
     let error = envelope.error.map(|span| span.of(message)).unwrap_or(b"{}");
     let text = json::text_field(error, "message").unwrap_or_default();
     let text: String = text.chars().take(200).collect();

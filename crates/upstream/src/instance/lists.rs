@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use kern_mcp::{Envelope, Kind, Method, json};
+use kern_mcp::{Envelope, Method, json};
 use kern_terms::{Era, Instant};
 
 use super::{Effect, Instance, Own, Phase, greet};
@@ -148,7 +148,7 @@ impl Instance {
         fx: &mut Vec<Effect>,
     ) {
         let Some(fetch) = &mut self.fetching else { return };
-        let Some(result) = envelope.result.filter(|_| envelope.kind == Kind::Result) else {
+        let Some(result) = greet::final_result(message, envelope, self.revision.era()) else {
             // Many servers declare `resources` and have no templates.
             if listing != Listing::Templates {
                 let why = greet::error_text(message, envelope);
