@@ -97,13 +97,12 @@ pub fn request(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
             Routed::Wait => core.wait_for_servers(io, inbound),
             Routed::Nowhere(fault) => core.refuse_with(io, inbound, fault),
         },
+        Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
+            core.task_request(io, inbound);
+        }
+        Method::TasksList => core.task_list(io, inbound),
         // What no revision defines belongs to an extension: an endpoint of one upstream passes it.
-        Method::Other
-        | Method::TasksGet
-        | Method::TasksResult
-        | Method::TasksCancel
-        | Method::TasksList
-        | Method::TasksUpdate => core.pass(io, inbound),
+        Method::Other => core.pass(io, inbound),
         _ => core.unknown_method(io, inbound),
     }
 }
@@ -113,7 +112,9 @@ pub fn notification(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
     match inbound.envelope.method {
         Method::Initialized => core.client_initialized(inbound),
         Method::Cancelled => core.client_cancelled(io, inbound),
-        Method::RootsListChanged | Method::Progress => core.pass_notification(io, inbound),
+        Method::RootsListChanged | Method::Progress | Method::TasksStatus => {
+            core.pass_notification(io, inbound);
+        }
         _ => {}
     }
 }
@@ -132,6 +133,13 @@ pub struct Destination {
     pub name: Option<String>,
     /// The URI its server knows, where it differs.
     pub uri: Option<String>,
+}
+
+impl Destination {
+    /// The server of a task, which has no other name there.
+    pub fn task_of(upstream: crate::core::words::UpstreamId) -> Self {
+        Self { upstream, name: None, uri: None }
+    }
 }
 
 /// What routing decided.

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod method;
 pub mod names;
 pub mod rewrite;
+pub mod tasks;
 
 pub use envelope::{Envelope, Kind, ScanError, ScanLimits, scan};
 pub use json::Span;

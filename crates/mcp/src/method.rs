@@ -1,7 +1,7 @@
 //! Which method does this message name?
 //!
 //! Every method of every revision from 2024-11-05 to 2026-07-28 (the unions of each revision's
-//! `schema.ts`), the Tasks extension's `tasks/update`, and one word for all others. An unknown method
+//! `schema.ts`), those of the Tasks extension, and one word for all others. An unknown method
 //! is not an error here: it travels as it is.
 
 /// A method of the protocol.
@@ -80,12 +80,14 @@ pub enum Method {
     SubscriptionsAcknowledged,
     /// `notifications/tasks/status`, 2025-11-25.
     TasksStatus,
+    /// `notifications/tasks`, the Tasks extension.
+    TasksChanged,
     /// `notifications/elicitation/complete`, 2025-11-25.
     ElicitationComplete,
 }
 
 /// Every method that has a name, once.
-const NAMES: [(Method, &str); 35] = [
+const NAMES: [(Method, &str); 36] = [
     (Method::Initialize, "initialize"),
     (Method::Ping, "ping"),
     (Method::ServerDiscover, "server/discover"),
@@ -120,6 +122,7 @@ const NAMES: [(Method, &str); 35] = [
     (Method::ResourcesUpdated, "notifications/resources/updated"),
     (Method::SubscriptionsAcknowledged, "notifications/subscriptions/acknowledged"),
     (Method::TasksStatus, "notifications/tasks/status"),
+    (Method::TasksChanged, "notifications/tasks"),
     (Method::ElicitationComplete, "notifications/elicitation/complete"),
 ];
 
@@ -184,6 +187,7 @@ impl Method {
         match self {
             Self::ToolsCall | Self::PromptsGet => Some(NamedBy::Name),
             Self::ResourcesRead => Some(NamedBy::Uri),
+            Self::TasksGet | Self::TasksUpdate | Self::TasksCancel => Some(NamedBy::TaskId),
             _ => None,
         }
     }
@@ -196,6 +200,8 @@ pub enum NamedBy {
     Name,
     /// `params.uri`.
     Uri,
+    /// `params.taskId` (SEP-2663, "Routing Headers").
+    TaskId,
 }
 
 #[cfg(test)]

@@ -63,6 +63,13 @@ pub(super) fn ask_id(key: Key) -> String {
     format!("\"q{}\"", key.to_bits())
 }
 
+fn is_about_tasks(method: Method) -> bool {
+    matches!(
+        method,
+        Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksList
+    )
+}
+
 fn parse_ask_id(raw: &[u8]) -> Option<Key> {
     let digits = raw.strip_prefix(b"\"q")?.strip_suffix(b"\"")?;
     std::str::from_utf8(digits).ok()?.parse().ok().map(Key::from_bits)
@@ -94,6 +101,10 @@ impl Core {
             let why = "this client declared no such capability";
             return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
         };
+        if is_about_tasks(envelope.method) && self.serves_all(session) {
+            let why = "this client's tasks are not to be seen where several servers are one";
+            return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
+        }
         let on_call = flight.and_then(|key| self.flights.get(key)).map(|flight| flight.reply);
         let to = on_call
             .or_else(|| self.only_call(session))
@@ -111,6 +122,7 @@ impl Core {
         if let Some(span) = envelope.id {
             splice.replace(span, ask_id(ask).into_bytes());
         }
+        self.expose_tasks(&mut splice, envelope, session, hosted);
         let mut out = Vec::with_capacity(message.len() + 24);
         splice.write_into(&mut out);
         self.deliver(io, to, &out, Ending::More);
@@ -184,6 +196,7 @@ impl Core {
             Asker::Server { hosted, id } => {
                 let mut splice = Splice::new(inbound.message);
                 splice.replace(span, id.into_vec());
+                self.unexpose_tasks(&mut splice, &inbound.envelope, hosted);
                 let mut out = Vec::with_capacity(inbound.message.len() + 24);
                 splice.write_into(&mut out);
                 self.send_to_server(io, hosted, None, &out);

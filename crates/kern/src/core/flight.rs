@@ -21,6 +21,14 @@ use super::words::{Dispatch, Ending, Health, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Fault, Inbound};
 
+/// Longest wait for the result of a task, whose server answers when the task ends.
+const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
+
+/// How long a request may take without a sign of progress.
+fn patience(method: Method, timeout: Duration) -> Duration {
+    if method == Method::TasksResult { timeout.max(TASK_RESULT_MOST) } else { timeout }
+}
+
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -34,6 +42,10 @@ pub(super) struct Flight {
     /// The session's own instance, if it went there.
     pub(super) private: Option<Key>,
     pub(super) method: Method,
+    /// Its endpoint serves all upstreams.
+    pub(super) all: bool,
+    /// Its client asked for a task (2025-11-25).
+    pub(super) wants_task: bool,
     /// The client's progress token, raw.
     pub(super) progress: Option<Box<[u8]>>,
     /// Least severity of log messages that a client of the new era wants of this call.
@@ -126,7 +138,7 @@ impl Core {
         if self.draining || crowded || full {
             return self.refuse_busy(io, inbound);
         }
-        let timeout = upstream.spec.timeout;
+        let timeout = patience(inbound.envelope.method, upstream.spec.timeout);
         let place = self.place(io, inbound.session, to.upstream);
         if place == Place::Builtin {
             return self.call_builtin(io, inbound, &to);
@@ -177,6 +189,8 @@ impl Core {
             upstream: to.upstream,
             private: None,
             method: inbound.envelope.method,
+            all: inbound.endpoint.is_none(),
+            wants_task: inbound.envelope.task.is_some(),
             progress: inbound.envelope.progress_token.map(bytes),
             log_level: inbound.text(inbound.envelope.log_level).and_then(|it| Level::parse(&it)),
             timer: io.timer(timeout, Timer::Flight(key).token()),
@@ -337,6 +351,7 @@ impl Core {
         let upstream = self.upstreams.get(&flight.upstream);
         let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
         let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
+        let timeout = patience(flight.method, timeout);
         let end = (flight.heard + timeout).min(flight.began + total.max(timeout));
         if now < end {
             flight.timer = io.timer(end.since(now), Timer::Flight(key).token());

@@ -19,6 +19,7 @@ use kern_upstream::instance::Phase;
 
 use super::edge::{Doing, Edge, Kind};
 use super::place::Place;
+use super::task_listens::Watched;
 use super::wants::covers;
 use super::words::{Ending, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
@@ -36,13 +37,14 @@ pub(super) const URI_BYTES_MAX: usize = 8 << 10;
 /// A `subscriptions/listen` of a client.
 #[derive(Debug)]
 pub(super) struct Listen {
-    reply: ReplyTo,
+    pub(super) reply: ReplyTo,
     /// The client's JSON-RPC id, raw.
     pub(super) id: Box<[u8]>,
     endpoint: Option<Arc<str>>,
     /// Tools, prompts, resources.
     lists: [bool; 3],
     resources: BTreeSet<String>,
+    pub(super) tasks: Watched,
 }
 
 const LIST_MEMBERS: [(&str, Method); 3] = [
@@ -78,6 +80,11 @@ impl Core {
             let why = "a URI in params.notifications.resourceSubscriptions is too long";
             return self.refuse(io, inbound, Cause::InvalidParams, why);
         }
+        let tasks = match self.watched(inbound, filter) {
+            Ok(tasks) => tasks,
+            Err(fault) => return self.refuse_with(io, inbound, fault),
+        };
+        let names_tasks = json::field(filter, "taskIds").is_some();
         let of_line = self.line_of(inbound.reply).map_or(0, |line| line.listens.len());
         let full = self.listens.len() >= LISTENS_MAX || of_line >= LISTENS_OF_LINE_MAX;
         if resources.len() > RESOURCES_MAX || full || self.draining {
@@ -96,7 +103,9 @@ impl Core {
             endpoint: inbound.endpoint.clone(),
             lists,
             resources,
+            tasks,
         };
+        self.watch_tasks(io, &listen.tasks, true);
         for uri in listen.resources.clone() {
             self.gain_interest(io, listen.endpoint.as_ref(), &uri);
         }
@@ -115,6 +124,15 @@ impl Core {
             for (at, uri) in listen.resources.iter().enumerate() {
                 params.extend_from_slice(if at == 0 { b"" } else { b"," });
                 json::quote_into(&mut params, uri);
+            }
+            params.push(b']');
+        }
+        if names_tasks {
+            params.extend_from_slice(if params.ends_with(b"{") { b"" } else { b"," });
+            params.extend_from_slice(b"\"taskIds\":[");
+            for (at, id) in listen.tasks.values().enumerate() {
+                params.extend_from_slice(if at == 0 { b"" } else { b"," });
+                json::quote_into(&mut params, id);
             }
             params.push(b']');
         }
@@ -166,6 +184,7 @@ impl Core {
     /// Forgets a listen stream, whose client is gone or no longer wants it.
     pub(super) fn drop_listen(&mut self, io: &mut Io, key: Key) -> Option<Listen> {
         let listen = self.listens.remove(key)?;
+        self.watch_tasks(io, &listen.tasks, false);
         for uri in &listen.resources {
             self.lose_interest(io, listen.endpoint.as_ref(), uri);
         }
@@ -280,6 +299,12 @@ impl Core {
             return;
         };
         let session = self.hosted.get(key).and_then(|hosted| hosted.session);
+        if envelope.method == Method::TasksChanged {
+            return match session {
+                None => self.task_changed_at_host(io, upstream, message, envelope),
+                Some(_) => {}
+            };
+        }
         if let (Some(session), Method::ResourcesUpdated) = (session, envelope.method) {
             return self.updated_for(io, key, session, message, envelope);
         }

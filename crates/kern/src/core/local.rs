@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
-use kern_mcp::json;
+use kern_mcp::{json, tasks};
 use kern_route::View;
 use kern_session::{Level, Session, Token};
 use kern_terms::{Era, Key, Revision};
@@ -24,6 +24,11 @@ pub(crate) const INFO: &str = concat!(
 );
 /// What it offers whatever stands behind it: lists may change, and it tells.
 const CAPABILITIES: &str = r#"{"logging":{},"completions":{},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}"#;
+
+/// What it can do with the tasks of 2025-11-25.
+const TASKS: &str = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+/// Extensions whose requests find their server on the endpoint of all.
+const ROUTED: [&str; 2] = [tasks::EXTENSION, "io.modelcontextprotocol/ui"];
 
 /// Longest description of a client that is kept for its session, bytes: capabilities and name.
 const CLIENT_BYTES_MAX: usize = 128 << 10;
@@ -125,7 +130,7 @@ impl Core {
         let lists = view.and_then(|view| view.upstreams().next());
         match view {
             Some(view) => self.write_capabilities(out, view.capabilities(), inbound.revision),
-            None => out.extend_from_slice(CAPABILITIES.as_bytes()),
+            None => self.write_all_capabilities(out, inbound.revision),
         }
         if !info.is_empty() {
             out.extend_from_slice(format!(",\"{info}\":").as_bytes());
@@ -142,6 +147,29 @@ impl Core {
             out.extend_from_slice(b",\"instructions\":");
             json::quote_into(out, &instructions);
         }
+    }
+
+    /// What the endpoint of all offers: what the gateway can itself, and of tasks and extensions what
+    /// one of the servers has. While they start, what they may have.
+    fn write_all_capabilities(&self, out: &mut Vec<u8>, revision: Revision) {
+        let known = self.catalog.all().capabilities();
+        out.extend_from_slice(&CAPABILITIES.as_bytes()[..CAPABILITIES.len() - 1]);
+        if revision == Revision::V2025_11_25 && (tasks::is_offered(known) || !self.settled) {
+            out.extend_from_slice(b",\"tasks\":");
+            out.extend_from_slice(TASKS.as_bytes());
+        }
+        let mut first = true;
+        for extension in ROUTED.into_iter().filter(|_| revision.era() == Era::Modern) {
+            let extensions = json::field(known, "extensions").unwrap_or(b"{}");
+            let starting = (extension == tasks::EXTENSION && !self.settled).then_some(&b"{}"[..]);
+            let Some(settings) = json::field(extensions, extension).or(starting) else { continue };
+            out.extend_from_slice(if first { b",\"extensions\":{" } else { b"," });
+            first = false;
+            json::quote_into(out, extension);
+            out.push(b':');
+            out.extend_from_slice(settings);
+        }
+        out.extend_from_slice(if first { b"}" } else { b"}}" });
     }
 
     /// An upstream's capabilities as the gateway serves them: lists may change on the way, even

@@ -33,6 +33,10 @@ mod returns;
 mod rounds;
 mod sessions;
 mod status;
+mod task_answers;
+mod task_book;
+mod task_listens;
+mod tasks;
 pub mod timers;
 mod upstreams;
 mod wants;
@@ -140,6 +144,7 @@ pub struct Core {
     asks: Slab<asks::Ask>,
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
+    task_book: task_book::TaskBook,
 
     flights: Slab<Flight>,
     upstreams: BTreeMap<UpstreamId, Upstream>,
@@ -200,6 +205,7 @@ impl Core {
             asks: Slab::new(),
             listens: Slab::new(),
             wants: HashMap::new(),
+            task_book: task_book::TaskBook::default(),
             flights: Slab::new(),
             upstreams: BTreeMap::new(),
             names: HashMap::new(),
@@ -274,6 +280,9 @@ impl Core {
             Post::Interest { upstream, uri, on } => self.interest_at_host(io, upstream, &uri, on),
             Post::Updated { upstream, uri } => self.resource_updated(io, upstream, &uri),
             Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
+            Post::Watch { upstream, task, on } => self.watch_at_host(io, upstream, &task, on),
+            Post::TaskChanged { upstream, message } => self.task_changed(io, upstream, &message),
+            Post::TaskStatus { upstream, message } => self.task_status(io, upstream, &message),
             Post::Doubt { upstream } => self.doubt_at_host(io, upstream),
             Post::Stop if self.draining => self.drain_now(io),
             Post::Stop => self.retire(io),

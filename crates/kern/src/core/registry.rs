@@ -132,8 +132,16 @@ impl Core {
             Health::Down(why) => Some(format!("upstream {:?} is down: {why}", upstream.spec.name)),
             _ => None,
         };
+        let in_session = |health: &Health| match health {
+            Health::Up(up) => up.session_id.clone(),
+            _ => None,
+        };
+        let lost = down.is_some() || in_session(&upstream.health) != in_session(&health);
         upstream.health = health;
         let waiting: Vec<_> = upstream.waiting.drain(..).collect();
+        if lost {
+            self.task_book.server_lost(id);
+        }
         match down {
             None => self.unpark(io, waiting),
             Some(why) => {

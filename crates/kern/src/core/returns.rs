@@ -99,6 +99,10 @@ impl Core {
         if let Some((original, exposed)) = &flight.exposed_uri {
             rename_contents(&mut out, original, exposed);
         }
+        if let Err(why) = self.name_tasks(&flight, from, message, envelope, &mut out) {
+            self.out = out;
+            return self.refuse_id(io, flight.reply, &flight.id, era, why);
+        }
         let status = match (envelope.error_code, era) {
             (Some(code), Era::Modern) => errors::modern_status_of(code),
             _ => 200,
@@ -170,6 +174,16 @@ impl Core {
             Kind::Notification if is_change(envelope.method) => {
                 self.server_changed(io, upstream, hosted, message, envelope);
             }
+            Kind::Notification if envelope.method == Method::TasksStatus => {
+                let flight = self.flights.get(key);
+                match flight.and_then(|it| Some((it.private?, it.session?, it.reply))) {
+                    Some((hosted, session, reply)) => {
+                        let message = self.exposing_tasks(session, hosted, message, envelope);
+                        self.deliver(io, reply, &message, Ending::More);
+                    }
+                    None => self.task_status_of_shared(io, upstream, message),
+                }
+            }
             Kind::Notification if envelope.method == Method::Cancelled => {
                 if let Some(hosted) = hosted {
                     self.server_cancels(io, hosted, message, envelope);
@@ -209,7 +223,13 @@ impl Core {
                 self.server_cancels(io, hosted, message, envelope);
             }
             Kind::Notification => match session {
-                Some(session) => self.tell_session(io, session, message, envelope),
+                Some(session) => {
+                    let message = self.exposing_tasks(session, hosted, message, envelope);
+                    self.tell_session(io, session, &message, envelope);
+                }
+                None if envelope.method == Method::TasksStatus => {
+                    self.task_status_of_shared(io, upstream, message);
+                }
                 None => self.log_of_shared(upstream, message, envelope),
             },
         }
@@ -264,6 +284,7 @@ fn is_change(method: Method) -> bool {
             | Method::ResourcesListChanged
             | Method::ResourcesUpdated
             | Method::SubscriptionsAcknowledged
+            | Method::TasksChanged
     )
 }
 

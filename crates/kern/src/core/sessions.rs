@@ -149,6 +149,7 @@ impl Core {
     pub(super) fn close_session(&mut self, io: &mut Io, key: Key) {
         let Some(session) = self.sessions.close(key) else { return };
         self.views.remove(&key);
+        self.task_book.session_ended(key);
         for flight in session.calls.into_values() {
             self.cancel_flight(io, flight);
         }
@@ -206,6 +207,9 @@ impl Core {
         let Some(session) = inbound.session else { return };
         if inbound.envelope.method == Method::Progress {
             return self.client_progress(io, inbound);
+        }
+        if inbound.envelope.method == Method::TasksStatus && self.serves_all(session) {
+            return;
         }
         for hosted in self.old_servers_of(session) {
             self.send_to_server(io, hosted, None, inbound.message);

@@ -94,6 +94,7 @@ impl Core {
             self.stop_hosted(io, key);
         }
         self.close_shared_link(io, id);
+        self.task_book.server_lost(id);
         let name = self.upstreams.remove(&id).map(|upstream| Arc::clone(&upstream.spec.name));
         let name = name.unwrap_or_default();
         let why = format!("upstream {name:?} was changed or removed in the configuration");
@@ -129,7 +130,11 @@ impl Core {
         }
         let client = self.sessions.get(session)?;
         let profile = Profile {
-            capabilities: client.capabilities.clone(),
+            // Where several servers are one, each would see the tasks of all.
+            capabilities: match client.endpoint {
+                Some(_) => client.capabilities.clone(),
+                None => without_tasks(&client.capabilities),
+            },
             info: match client.info.len() > 2 {
                 true => client.info.clone(),
                 false => Bytes::from_static(local::INFO.as_bytes()),
@@ -189,4 +194,15 @@ impl Core {
         self.drive(io, key, |instance, fx| instance.start(now, fx));
         Some(key)
     }
+}
+
+fn without_tasks(capabilities: &Bytes) -> Bytes {
+    let all = kern_mcp::Span::all(capabilities);
+    let mut splice = kern_mcp::Splice::new(capabilities);
+    if !splice.remove_member(all, "tasks") {
+        return capabilities.clone();
+    }
+    let mut out = Vec::with_capacity(capabilities.len());
+    splice.write_into(&mut out);
+    out.into()
 }

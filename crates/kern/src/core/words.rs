@@ -195,6 +195,12 @@ pub enum Post {
     Updated { upstream: UpstreamId, uri: String },
     /// To the host of an upstream: it said on a call's stream that something changed.
     Changed { upstream: UpstreamId, message: Bytes },
+    /// A client wants to hear of a task (`true`), or no longer does.
+    Watch { upstream: UpstreamId, task: String, on: bool },
+    /// A modern server tells how a task fares that was named in a listen request.
+    TaskChanged { upstream: UpstreamId, message: Bytes },
+    /// A shared server of 2025-11-25 tells how a task fares.
+    TaskStatus { upstream: UpstreamId, message: Bytes },
     /// To the host of an upstream: it could not be reached.
     Doubt { upstream: UpstreamId },
     /// The process is to end in order.

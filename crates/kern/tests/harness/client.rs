@@ -76,6 +76,12 @@ impl Client {
         }
     }
 
+    /// The same client, declaring these capabilities.
+    pub fn able(mut self, capabilities: Value) -> Client {
+        self.capabilities = capabilities;
+        self
+    }
+
     /// The body of a request.
     pub fn body(&self, method: &str, params: Value, id: impl Into<Value>) -> String {
         let mut params = params;
@@ -100,8 +106,9 @@ impl Client {
             let message: Value = serde_json::from_str(body).unwrap();
             add("MCP-Protocol-Version", "2026-07-28");
             add("Mcp-Method", message["method"].as_str().unwrap_or_default());
-            let name = message["params"]["name"].as_str().or(message["params"]["uri"].as_str());
-            if let Some(name) = name {
+            let params = &message["params"];
+            let named = ["name", "uri", "taskId"].iter().find_map(|name| params[name].as_str());
+            if let Some(name) = named {
                 add("Mcp-Name", name);
             }
         } else if let Some(session) = &self.session {

@@ -181,11 +181,12 @@ pub struct Envelope {
 
 impl Envelope {
     /// What `params` say the request is about: `uri` for `resources/read`, `name` for calls and
-    /// prompts. `None` for other methods.
+    /// prompts, `taskId` for tasks. `None` for other methods.
     pub fn subject(&self) -> Option<Span> {
         match self.method.named_by()? {
             crate::method::NamedBy::Name => self.name,
             crate::method::NamedBy::Uri => self.uri,
+            crate::method::NamedBy::TaskId => self.task_id,
         }
     }
 }

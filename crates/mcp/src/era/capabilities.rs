@@ -7,11 +7,9 @@
 //!
 //! All else passes byte for byte. Sources: `ClientCapabilities` of 2025-11-25 and 2026-07-28.
 
-use crate::json::{Span, get};
+use crate::json::{Span, get, is_object};
 use crate::rewrite::Splice;
-
-/// The extension that took the place of the capability `tasks`.
-const TASK_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+use crate::tasks::EXTENSION;
 
 /// What a legacy client's `capabilities` are in a modern request's `_meta`. Both are JSON; what is
 /// no object becomes one without members.
@@ -22,7 +20,7 @@ pub fn legacy_to_modern(capabilities: &[u8]) -> Vec<u8> {
     let all = Span::all(capabilities);
     let mut splice = Splice::new(capabilities);
     splice.remove_member(all, "tasks");
-    for (member, key) in [("roots", "listChanged"), ("extensions", TASK_EXTENSION)] {
+    for (member, key) in [("roots", "listChanged"), ("extensions", EXTENSION)] {
         if let Some(inner) = get(capabilities, all, member) {
             splice.remove_member(inner, key);
         }
@@ -32,9 +30,41 @@ pub fn legacy_to_modern(capabilities: &[u8]) -> Vec<u8> {
     out
 }
 
+/// `capabilities`, a JSON object, with the tasks extension among them.
+pub fn with_tasks(capabilities: &[u8]) -> Vec<u8> {
+    let all = Span::all(capabilities);
+    let mut splice = Splice::new(capabilities);
+    let member = format!("\"{EXTENSION}\":{{}}");
+    match get(capabilities, all, "extensions") {
+        Some(extensions) if get(capabilities, extensions, EXTENSION).is_some() => {}
+        Some(extensions) if is_object(capabilities, extensions) => {
+            splice.insert_member(extensions, member.into_bytes());
+        }
+        Some(other) => splice.replace(other, format!("{{{member}}}").into_bytes()),
+        None => splice.insert_member(all, format!("\"extensions\":{{{member}}}").into_bytes()),
+    }
+    let mut out = Vec::with_capacity(capabilities.len() + 64);
+    splice.write_into(&mut out);
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::legacy_to_modern;
+    use super::{legacy_to_modern, with_tasks};
+
+    #[test]
+    fn the_tasks_extension_is_declared_once_beside_whatever_is_there() {
+        const TASKS: &str = r#""io.modelcontextprotocol/tasks":{}"#;
+        for (before, after) in [
+            ("{}", format!(r#"{{"extensions":{{{TASKS}}}}}"#)),
+            (r#"{"extensions":{}}"#, format!(r#"{{"extensions":{{{TASKS}}}}}"#)),
+            (r#"{"extensions":null}"#, format!(r#"{{"extensions":{{{TASKS}}}}}"#)),
+            (r#"{"extensions":{"a":1}}"#, format!(r#"{{"extensions":{{{TASKS},"a":1}}}}"#)),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&with_tasks(before.as_bytes())), after);
+            assert_eq!(String::from_utf8_lossy(&with_tasks(after.as_bytes())), after);
+        }
+    }
 
     #[test]
     fn a_modern_server_hears_of_what_the_client_can_still_be_asked() {

@@ -25,6 +25,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Listen {
     wanted: BTreeMap<String, u32>,
+    /// Tasks to hear of, and how many clients want to.
+    tasks: BTreeMap<String, u32>,
     current: Option<OwnId>,
     due: Option<Instant>,
     again: Option<Duration>,
@@ -72,6 +74,29 @@ impl Instance {
                 Era::Legacy => self.subscribe_one(Method::ResourcesUnsubscribe, uri, fx),
                 Era::Modern => self.listen_soon(now, SETTLE, fx),
             }
+        }
+    }
+
+    /// One more client wants to hear of a task, or (`on` false) one less.
+    pub fn watch_task(&mut self, now: Instant, task: &str, on: bool, fx: &mut Vec<Effect>) {
+        let tasks = &mut self.listen.tasks;
+        let changed = match (tasks.get_mut(task), on) {
+            (Some(count), true) => {
+                *count += 1;
+                false
+            }
+            (Some(count), false) => {
+                *count -= 1;
+                *count == 0 && tasks.remove(task).is_some()
+            }
+            (None, true) => {
+                tasks.len() < limits::SUBSCRIPTIONS_MAX
+                    && tasks.insert(task.to_owned(), 1).is_none()
+            }
+            (None, false) => false,
+        };
+        if changed && self.phase == Phase::Ready && self.revision.era() == Era::Modern {
+            self.listen_soon(now, SETTLE, fx);
         }
     }
 
@@ -138,7 +163,8 @@ impl Instance {
         let (tools, prompts, resources) =
             (changes("tools"), changes("prompts"), changes("resources"));
         let previous = self.listen.current.take();
-        if tools || prompts || resources || !self.listen.wanted.is_empty() {
+        let tasks = !self.listen.tasks.is_empty();
+        if tools || prompts || resources || tasks || !self.listen.wanted.is_empty() {
             let mut filter = Vec::new();
             filter.extend_from_slice(
                 format!(
@@ -153,9 +179,17 @@ impl Instance {
                 }
                 json::quote_into(&mut filter, uri);
             }
+            if tasks {
+                filter.extend_from_slice(b"],\"taskIds\":[");
+                for (index, task) in self.listen.tasks.keys().enumerate() {
+                    filter.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    json::quote_into(&mut filter, task);
+                }
+            }
             filter.extend_from_slice(b"]}");
             let filter = String::from_utf8_lossy(&filter);
-            let params = format!("{{\"notifications\":{filter},{}}}", self.modern_meta());
+            let meta = if tasks { self.meta_with_tasks() } else { self.modern_meta() };
+            let params = format!("{{\"notifications\":{filter},{meta}}}");
             let id = self.ask(Own::Listen, Method::SubscriptionsListen, &params, fx);
             self.listen.current = Some(id);
         }

@@ -62,15 +62,24 @@ impl Instance {
 
     /// `_meta` of our own requests in the modern era, as `"_meta":{…}`.
     pub(super) fn modern_meta(&self) -> String {
+        self.meta_with(&era::capabilities::legacy_to_modern(&self.profile.capabilities))
+    }
+
+    /// The same, of a client that knows the tasks extension: only to one may a server tell of tasks.
+    pub(super) fn meta_with_tasks(&self) -> String {
+        self.meta_with(&era::capabilities::with_tasks(&era::capabilities::legacy_to_modern(
+            &self.profile.capabilities,
+        )))
+    }
+
+    fn meta_with(&self, capabilities: &[u8]) -> String {
         format!(
             "\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"{}\",\
              \"io.modelcontextprotocol/clientInfo\":{},\
              \"io.modelcontextprotocol/clientCapabilities\":{}}}",
             Revision::LATEST,
             String::from_utf8_lossy(&self.profile.info),
-            String::from_utf8_lossy(&era::capabilities::legacy_to_modern(
-                &self.profile.capabilities
-            )),
+            String::from_utf8_lossy(capabilities),
         )
     }
 }

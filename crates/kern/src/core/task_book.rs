@@ -1,0 +1,92 @@
+//! Which tasks did which session create on servers that it shares with others?
+//!
+//! A server of 2025-11-25 believes that all requests over one connection are of one client, so it
+//! would show each the tasks of all. Invariants: a session reaches only what stands here for it;
+//! what stands here is bounded; a server that starts anew takes its tasks with it.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use kern_terms::Key;
+
+use super::words::UpstreamId;
+
+/// Tasks remembered for one session; the oldest is forgotten first.
+const TASKS_OF_SESSION_MAX: usize = 256;
+
+/// The tasks of this core's sessions.
+#[derive(Debug, Default)]
+pub(super) struct TaskBook {
+    sessions: HashMap<Key, VecDeque<(UpstreamId, Box<str>)>>,
+}
+
+impl TaskBook {
+    pub(super) fn add(&mut self, session: Key, upstream: UpstreamId, id: &str) {
+        if self.has(session, upstream, id) {
+            return;
+        }
+        let tasks = self.sessions.entry(session).or_default();
+        if tasks.len() >= TASKS_OF_SESSION_MAX {
+            tasks.pop_front();
+        }
+        tasks.push_back((upstream, id.into()));
+    }
+
+    pub(super) fn has(&self, session: Key, upstream: UpstreamId, id: &str) -> bool {
+        let same = |task: &(UpstreamId, Box<str>)| task.0 == upstream && *task.1 == *id;
+        self.sessions.get(&session).is_some_and(|tasks| tasks.iter().any(same))
+    }
+
+    /// The sessions that know a task: one, unless the server gave an id twice.
+    pub(super) fn sessions_with(&self, upstream: UpstreamId, id: &str) -> Vec<Key> {
+        let keys = self.sessions.keys().copied();
+        keys.filter(|session| self.has(*session, upstream, id)).collect()
+    }
+
+    pub(super) fn session_ended(&mut self, session: Key) {
+        self.sessions.remove(&session);
+    }
+
+    /// The server's connection is another one: what it calls its tasks may mean others now.
+    pub(super) fn server_lost(&mut self, upstream: UpstreamId) {
+        self.sessions.retain(|_, tasks| {
+            tasks.retain(|task| task.0 != upstream);
+            !tasks.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: UpstreamId = UpstreamId(1);
+    const B: UpstreamId = UpstreamId(2);
+
+    #[test]
+    fn a_task_is_known_to_its_session_alone_and_forgotten_with_session_or_server() {
+        let (one, two) = (Key { slot: 1, generation: 0 }, Key { slot: 2, generation: 0 });
+        let mut book = TaskBook::default();
+        book.add(one, A, "t");
+        book.add(one, A, "t");
+        book.add(one, B, "t");
+        book.add(two, A, "u");
+        assert!(book.has(one, A, "t") && !book.has(two, A, "t") && !book.has(one, A, "u"));
+        assert_eq!(book.sessions_with(A, "u"), [two]);
+        book.server_lost(A);
+        assert!(!book.has(one, A, "t") && book.has(one, B, "t") && !book.has(two, A, "u"));
+        book.session_ended(one);
+        assert!(book.sessions.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_makes_tasks_for_ever_costs_a_bounded_amount() {
+        let session = Key { slot: 1, generation: 0 };
+        let mut book = TaskBook::default();
+        for number in 0..TASKS_OF_SESSION_MAX + 7 {
+            book.add(session, A, &number.to_string());
+        }
+        assert_eq!(book.sessions[&session].len(), TASKS_OF_SESSION_MAX);
+        assert!(!book.has(session, A, "6") && book.has(session, A, "7"));
+    }
+}
