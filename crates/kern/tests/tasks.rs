@@ -81,7 +81,7 @@ fn a_modern_task_is_found_by_its_servers_name_and_by_nothing_else() {
             ids.push((id, own));
         }
         let stolen = [format!("far:{}", ids[0].1), format!("near:{}", ids[1].1)];
-        let huge = "near:".to_owned() + &"x".repeat(100_000);
+        let huge = "near:".to_owned() + &"x".repeat(10_000);
         let hostile = ["", ":", "near", "near:", "no-such:1", "near__a:1", "far:near:1"];
         for id in stolen.iter().map(String::as_str).chain(hostile).chain([huge.as_str()]) {
             for method in ["tasks/get", "tasks/cancel"] {
@@ -89,7 +89,8 @@ fn a_modern_task_is_found_by_its_servers_name_and_by_nothing_else() {
             }
         }
         for id in [json!(null), json!(7), json!({}), json!(["near:1"])] {
-            refused(&mut all, "tasks/get", id, -32602);
+            // No header could say the same.
+            refused(&mut all, "tasks/get", id, -32020);
         }
         let mut unable = Client::modern(&kern, "/mcp");
         refused(&mut unable, "tasks/get", ids[0].0.clone(), -32021);

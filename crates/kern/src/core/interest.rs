@@ -47,6 +47,41 @@ pub(super) struct Listen {
     pub(super) tasks: Watched,
 }
 
+impl Listen {
+    /// The params of the acknowledgement, without the closing brace.
+    fn agreed(&self, names_tasks: bool) -> Vec<u8> {
+        let mut params = b"{\"notifications\":{".to_vec();
+        let mut first = true;
+        for ((member, _), wanted) in LIST_MEMBERS.iter().zip(self.lists) {
+            if wanted {
+                params.extend_from_slice(if first { b"" } else { b"," });
+                params.extend_from_slice(format!("\"{member}\":true").as_bytes());
+                first = false;
+            }
+        }
+        if !self.resources.is_empty() {
+            params.extend_from_slice(if first { b"" } else { b"," });
+            params.extend_from_slice(b"\"resourceSubscriptions\":[");
+            for (at, uri) in self.resources.iter().enumerate() {
+                params.extend_from_slice(if at == 0 { b"" } else { b"," });
+                json::quote_into(&mut params, uri);
+            }
+            params.push(b']');
+        }
+        if names_tasks {
+            params.extend_from_slice(if params.ends_with(b"{") { b"" } else { b"," });
+            params.extend_from_slice(b"\"taskIds\":[");
+            for (at, id) in self.tasks.values().enumerate() {
+                params.extend_from_slice(if at == 0 { b"" } else { b"," });
+                json::quote_into(&mut params, id);
+            }
+            params.push(b']');
+        }
+        params.push(b'}');
+        params
+    }
+}
+
 const LIST_MEMBERS: [(&str, Method); 3] = [
     ("toolsListChanged", Method::ToolsListChanged),
     ("promptsListChanged", Method::PromptsListChanged),
@@ -109,34 +144,7 @@ impl Core {
         for uri in listen.resources.clone() {
             self.gain_interest(io, listen.endpoint.as_ref(), &uri);
         }
-        let mut params = b"{\"notifications\":{".to_vec();
-        let mut first = true;
-        for ((member, _), wanted) in LIST_MEMBERS.iter().zip(lists) {
-            if wanted {
-                params.extend_from_slice(if first { b"" } else { b"," });
-                params.extend_from_slice(format!("\"{member}\":true").as_bytes());
-                first = false;
-            }
-        }
-        if !listen.resources.is_empty() {
-            params.extend_from_slice(if first { b"" } else { b"," });
-            params.extend_from_slice(b"\"resourceSubscriptions\":[");
-            for (at, uri) in listen.resources.iter().enumerate() {
-                params.extend_from_slice(if at == 0 { b"" } else { b"," });
-                json::quote_into(&mut params, uri);
-            }
-            params.push(b']');
-        }
-        if names_tasks {
-            params.extend_from_slice(if params.ends_with(b"{") { b"" } else { b"," });
-            params.extend_from_slice(b"\"taskIds\":[");
-            for (at, id) in listen.tasks.values().enumerate() {
-                params.extend_from_slice(if at == 0 { b"" } else { b"," });
-                json::quote_into(&mut params, id);
-            }
-            params.push(b']');
-        }
-        params.push(b'}');
+        let params = listen.agreed(names_tasks);
         let key = self.listens.insert(listen);
         self.bind_listen(inbound.reply.edge, key);
         self.tell_listen(io, key, Method::SubscriptionsAcknowledged, &params);
@@ -300,10 +308,10 @@ impl Core {
         };
         let session = self.hosted.get(key).and_then(|hosted| hosted.session);
         if envelope.method == Method::TasksChanged {
-            return match session {
-                None => self.task_changed_at_host(io, upstream, message, envelope),
-                Some(_) => {}
-            };
+            if session.is_none() {
+                self.task_changed_at_host(io, upstream, message, envelope);
+            }
+            return;
         }
         if let (Some(session), Method::ResourcesUpdated) = (session, envelope.method) {
             return self.updated_for(io, key, session, message, envelope);
