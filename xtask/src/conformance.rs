@@ -26,7 +26,7 @@ use crate::build::{self, Profile};
 pub(crate) use driver::{DriverArgs, run as drive};
 use install::{Leg, Suite};
 use results::Run;
-use servers::Era;
+use servers::{Behind, Era};
 
 /// Longest time one requirement set may take; a healthy run takes seconds.
 const RUN: Duration = Duration::from_secs(300);
@@ -57,7 +57,7 @@ struct What {
     /// Judge the fixture (the default)
     #[arg(long)]
     fixture: bool,
-    /// Judge the fixture directly, then through kern, and compare
+    /// Judge the fixture directly, then through kern over HTTP and over a pipe, and compare
     #[arg(long)]
     through_kern: bool,
     /// Judge kern in front of a fixture that speaks only the other era
@@ -137,8 +137,13 @@ fn same_era(
         let (_fixture, url) = servers::fixture(&ground.root, Era::Both)?;
         judge("direct", &url)?;
         if what.through_kern {
-            let (_kern, url) = servers::kern(&ground.kern()?, &url, &ground.out)?;
+            let kern = ground.kern()?;
+            let (_kern, url) = servers::kern(&kern, &Behind::Url(&url), &ground.out, "kern")?;
             judge("kern", &url)?;
+            let program = servers::fixture_program(&ground.root)?;
+            let behind = Behind::Pipe { program: &program, era: Era::Both };
+            let (_kern, url) = servers::kern(&kern, &behind, &ground.out, "pipe")?;
+            judge("pipe", &url)?;
         }
     }
     report::print(&runs);

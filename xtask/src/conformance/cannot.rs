@@ -3,9 +3,13 @@
 //! The revision is that of the requirement set; the server behind `kern` (or, where `kern` is the
 //! client, the agent in front of it) speaks only the other era.
 
+use std::collections::BTreeMap;
+
 /// One check that must fail.
 pub(super) struct Cannot {
     pub(super) revision: &'static str,
+    /// Only there, where the way to the server matters.
+    pub(super) label: Option<&'static str>,
     pub(super) scenario: &'static str,
     /// The check; [`ANY`] for the whole scenario.
     pub(super) check: &'static str,
@@ -27,7 +31,7 @@ const fn cannot(
     page: &'static str,
     sentence: &'static str,
 ) -> Cannot {
-    Cannot { revision, scenario, check, page, sentence }
+    Cannot { revision, label: None, scenario, check, page, sentence }
 }
 
 const fn not_yet(revision: &'static str, scenario: &'static str, check: &'static str) -> Cannot {
@@ -43,6 +47,18 @@ const fn tasks(scenario: &'static str, check: &'static str) -> Cannot {
     cannot(MODERN, scenario, check, TASKS_PAGE, TASKS)
 }
 
+/// A log message names no request. A process that several clients share has one stdout for all.
+const LOGS_OF_SHARED: Cannot = Cannot {
+    revision: LEGACY,
+    label: Some("modern, pipe"),
+    scenario: "tools-call-with-logging",
+    check: "tools-call-with-logging",
+    page: "2026-07-28, server/utilities/logging",
+    sentence: "`notifications/message` is request-scoped: the server MUST NOT deliver it on a \
+               `subscriptions/listen` stream or on any stream other than the one carrying the \
+               response to the request that set the log level.",
+};
+
 const CAPABILITIES_PAGE: &str = "2025-11-25, basic/lifecycle";
 const CAPABILITIES: &str = "Only use capabilities that were successfully negotiated";
 
@@ -51,6 +67,7 @@ const MODERN: &str = "2026-07-28";
 
 #[rustfmt::skip]
 static SERVERS: &[Cannot] = &[
+    LOGS_OF_SHARED,
     // A legacy server hears of capabilities once, in `initialize`, and no error of its era says
     // that one is missing: only it knows that this tool would have needed one.
     cannot(MODERN, "server-stateless", "sep-2575-server-rejects-undeclared-capability", CAPABILITIES_PAGE, CAPABILITIES),
@@ -103,9 +120,17 @@ impl Cannot {
     }
 }
 
-/// What cannot hold for a requirement set with a server of the other era.
-pub(super) fn of_servers(revision: &str) -> Vec<&'static Cannot> {
-    SERVERS.iter().filter(|entry| entry.revision == revision).collect()
+/// What cannot hold for a requirement set with a server of the other era, reached as `label` says.
+pub(super) fn of_servers(revision: &str, label: &str) -> Vec<&'static Cannot> {
+    let there = |entry: &&Cannot| {
+        entry.revision == revision && entry.label.is_none_or(|only| only == label)
+    };
+    SERVERS.iter().filter(there).collect()
+}
+
+/// The sentences of the table, each once, with their pages.
+pub(super) fn sentences() -> BTreeMap<&'static str, &'static str> {
+    SERVERS.iter().map(|entry| (entry.page, entry.sentence)).collect()
 }
 
 /// Whether a client's scenario may fail today with an agent of that era.

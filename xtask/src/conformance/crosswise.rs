@@ -3,41 +3,45 @@
 //! What cannot hold is in the table of [`super::cannot`], check by check. Invariant: any other
 //! failure fails the run, and so does an entry of the table that passes.
 
-use std::fs;
-
 use super::cannot::{self, Cannot};
 use super::results::{Run, Standing};
-use super::servers::{self, Era};
+use super::servers::{self, Behind, Era};
 use super::{Ground, report};
 
 /// Runs all requirement sets and prints one table.
 pub(super) fn run(ground: &Ground, revisions: &[String]) -> Result<(), String> {
     let kern = ground.kern()?;
+    let program = servers::fixture_program(&ground.root)?;
     let mut runs = Vec::new();
     for revision in revisions {
-        let (label, era) = match Era::of(revision) {
-            Era::Legacy => ("modern", Era::Modern),
-            _ => ("legacy", Era::Legacy),
+        let (label, label_pipe, era) = match Era::of(revision) {
+            Era::Legacy => ("modern", "modern, pipe", Era::Modern),
+            _ => ("legacy", "legacy, pipe", Era::Legacy),
         };
         let (_fixture, server) = servers::fixture(&ground.root, era)?;
-        let out = ground.out.join(format!("behind-{label}"));
-        fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-        let (_kern, url) = servers::kern(&kern, &server, &out)?;
+        let behind = Behind::Url(&server);
+        let (_kern, url) = servers::kern(&kern, &behind, &ground.out, label)?;
         runs.push(ground.judge(label, &url, revision)?);
+        let behind = Behind::Pipe { program: &program, era };
+        let (_kern, url) = servers::kern(&kern, &behind, &ground.out, label_pipe)?;
+        runs.push(ground.judge(label_pipe, &url, revision)?);
     }
     println!("judged: kern in front of a server that speaks only this era\n");
     report::print_table(&runs.iter().collect::<Vec<_>>());
     let mut wrong = Vec::new();
+    for (page, sentence) in cannot::sentences() {
+        println!("{page}: {sentence}");
+    }
     for run in &runs {
         print(run);
-        wrong.extend(surprises(run, &cannot::of_servers(&run.revision)));
+        wrong.extend(surprises(run, &cannot::of_servers(&run.revision, run.label)));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 /// Every scenario with its checks, and why those that fail do.
 fn print(run: &Run) {
-    let table = cannot::of_servers(&run.revision);
+    let table = cannot::of_servers(&run.revision, run.label);
     for (name, scenario) in &run.scenarios {
         let all = scenario.passed + scenario.failed.len();
         let word = match scenario.passes() {
@@ -45,12 +49,13 @@ fn print(run: &Run) {
             false if all == 0 => "none",
             false => "FAIL",
         };
-        println!("{}  {word}  {:>2}/{all:<2}  {name}", run.revision, scenario.passed);
+        let (revision, label) = (&run.revision, run.label);
+        println!("{revision}  {label:<12}  {word}  {:>2}/{all:<2}  {name}", scenario.passed);
         for check in &scenario.failed {
-            let entry = table.iter().find(|entry| entry.covers(name, &check.id));
-            let why = entry.map_or(check.message.as_str(), |entry| entry.sentence);
-            let page = entry.map_or("UNEXPECTED", |entry| entry.page);
-            println!("    {}: {page}: {why}", check.id);
+            match table.iter().find(|entry| entry.covers(name, &check.id)) {
+                Some(entry) => println!("    {}: {}", check.id, entry.page),
+                None => println!("    {}: UNEXPECTED: {}", check.id, check.message),
+            }
         }
         report::print_checks(&scenario.warned);
     }
@@ -59,14 +64,15 @@ fn print(run: &Run) {
 /// Failures the table does not have, and entries of the table that do not fail.
 fn surprises(run: &Run, table: &[&Cannot]) -> Vec<String> {
     let mut wrong = Vec::new();
+    let place = format!("{} ({})", run.revision, run.label);
     for (name, scenario) in &run.scenarios {
         for check in &scenario.failed {
             if !table.iter().any(|entry| entry.covers(name, &check.id)) {
-                wrong.push(format!("{} {name}: {} fails", run.revision, check.id));
+                wrong.push(format!("{place} {name}: {} fails", check.id));
             }
         }
         if scenario.standing != Standing::Extra && !scenario.checked() {
-            wrong.push(format!("{} {name}: no check passed", run.revision));
+            wrong.push(format!("{place} {name}: no check passed"));
         }
     }
     for entry in table {
@@ -75,10 +81,10 @@ fn surprises(run: &Run, table: &[&Cannot]) -> Vec<String> {
             scenario.failed.iter().any(|check| entry.covers(entry.scenario, &check.id))
         });
         if !fails && entry.may_pass() {
-            println!("{} {}: {} passes now", run.revision, entry.scenario, entry.check);
+            println!("{place} {}: {} passes now", entry.scenario, entry.check);
         } else if !fails {
             let Cannot { scenario, check, .. } = entry;
-            wrong.push(format!("{} {scenario}: {check} passes unexpectedly", run.revision));
+            wrong.push(format!("{place} {scenario}: {check} passes unexpectedly"));
         }
     }
     wrong
@@ -91,8 +97,14 @@ mod tests {
     use super::super::results::{Check, Scenario};
     use super::*;
 
-    const ENTRY: Cannot =
-        Cannot { revision: "r", scenario: "a", check: "c", page: "a page", sentence: "No." };
+    const ENTRY: Cannot = Cannot {
+        revision: "r",
+        label: None,
+        scenario: "a",
+        check: "c",
+        page: "a page",
+        sentence: "No.",
+    };
 
     #[test]
     fn only_what_the_table_says_may_fail_and_it_must() {

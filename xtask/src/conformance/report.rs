@@ -17,7 +17,7 @@ pub(super) fn print(runs: &[Run]) {
                 format!("{} passed, {} failed", scenario.passed, scenario.failed.len())
             };
             let (revision, ours, after) = (&direct.revision, show(ours), show(theirs));
-            println!("DIFFERS {revision} {name}: direct {ours}; kern {after}");
+            println!("DIFFERS {revision} {name}: direct {ours}; {} {after}", kern.label);
             // The failures of the others are in the list above.
             if theirs.standing == Standing::Extra {
                 print_checks(&theirs.failed);
@@ -28,7 +28,9 @@ pub(super) fn print(runs: &[Run]) {
 
 /// One line for each run.
 pub(super) fn print_table(rows: &[&Run]) {
-    println!("requirements  judged   scored   checks    demanded  checks    others   warnings");
+    println!(
+        "requirements  judged        scored   checks    demanded  checks    others   warnings"
+    );
     for run in rows {
         let pair = |passed: usize, all: usize| format!("{passed}/{all}");
         let [scored, all_scored, checks, all_checks] = run.totals(Standing::Scored);
@@ -36,7 +38,7 @@ pub(super) fn print_table(rows: &[&Run]) {
         let [extra, all_extra, ..] = run.totals(Standing::Extra);
         let warned: usize = run.scenarios.values().map(|scenario| scenario.warned.len()).sum();
         println!(
-            "{:<12}  {:<7}  {:<7}  {:<8}  {:<8}  {:<8}  {:<7}  {warned}",
+            "{:<12}  {:<12}  {:<7}  {:<8}  {:<8}  {:<8}  {:<7}  {warned}",
             run.revision,
             run.label,
             pair(scored, all_scored),
@@ -81,9 +83,9 @@ fn missed(run: &Run) -> impl Iterator<Item = (&String, &Scenario)> {
 /// The runs of the same requirement set, directly and through kern.
 fn pairs(runs: &[Run]) -> impl Iterator<Item = (&Run, &Run)> {
     let direct = runs.iter().filter(|run| run.label == "direct");
-    direct.filter_map(|run| {
-        let same = |other: &&Run| other.label == "kern" && other.revision == run.revision;
-        Some((run, runs.iter().find(same)?))
+    direct.flat_map(move |run| {
+        let same = |other: &&Run| other.label != run.label && other.revision == run.revision;
+        runs.iter().filter(same).map(move |other| (run, other))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,8 +41,7 @@ impl Era {
 
 /// Builds and starts the fixture; also its URL.
 pub(super) fn fixture(root: &Path, era: Era) -> Result<(Guarded, String), String> {
-    let binary = build::program(root, "kern-fixture", Profile::Debug)?;
-    let mut command = Command::new(binary);
+    let mut command = Command::new(fixture_program(root)?);
     command.args(["--listen", "127.0.0.1:0", "--until-eof", "--era", era.name()]);
     let mut fixture = Guarded::start(command)?;
     let line = fixture.first_line()?;
@@ -51,17 +50,50 @@ pub(super) fn fixture(root: &Path, era: Era) -> Result<(Guarded, String), String
     Ok((fixture, url))
 }
 
+/// A server behind `kern`.
+pub(super) enum Behind<'a> {
+    /// Over Streamable HTTP.
+    Url(&'a str),
+    /// The fixture, over a child's stdin and stdout.
+    Pipe { program: &'a Path, era: Era },
+}
+
+impl Behind<'_> {
+    fn configuration(&self) -> String {
+        match self {
+            Self::Url(url) => format!("[upstream.fixture]\nurl = \"{url}\"\n"),
+            Self::Pipe { program, era } => {
+                let (program, era) = (program.display(), era.name());
+                format!(
+                    "[upstream.fixture]\ncommand = '{program}'\n\
+                     args = [\"--stdio\", \"--era\", \"{era}\"]\n"
+                )
+            }
+        }
+    }
+}
+
+/// The fixture, built.
+pub(super) fn fixture_program(root: &Path) -> Result<PathBuf, String> {
+    build::program(root, "kern-fixture", Profile::Debug)
+}
+
 /// Starts `kern` in front of one server; also the URL that shows the server's own names. `out`
-/// keeps its configuration and its log.
-pub(super) fn kern(binary: &Path, server: &str, out: &Path) -> Result<(Guarded, String), String> {
-    let config = out.join("kern.toml");
-    fs::write(&config, format!("[upstream.fixture]\nurl = \"{server}\"\n"))
+/// keeps its configuration and its log, under `name`.
+pub(super) fn kern(
+    binary: &Path,
+    server: &Behind<'_>,
+    out: &Path,
+    name: &str,
+) -> Result<(Guarded, String), String> {
+    let config = out.join(format!("{name}.toml"));
+    fs::write(&config, server.configuration())
         .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
     let listen = format!("127.0.0.1:{}", free_port()?);
     let url = format!("http://{listen}/mcp/fixture");
     let mut command = Command::new(binary);
     command.arg("serve").arg("--config").arg(&config).args(["--listen", &listen]);
-    let log = out.join("kern.log");
+    let log = out.join(format!("{name}.log"));
     let mut kern = Guarded::watch(&command, &log)?;
     kern.wait_ready(&url, START).map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
     Ok((kern, url))
