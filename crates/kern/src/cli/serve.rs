@@ -130,6 +130,8 @@ fn core_count(plan: &Plan) -> usize {
         Cores::Exactly(count) => usize::from(count.get()),
         // One client on stdin and stdout can't keep two busy.
         Cores::Auto if plan.serve.listen.is_none() && plan.serve.unix.is_none() => 1,
+        // Several cores can listen on one port only where the system has SO_REUSEPORT.
+        Cores::Auto if !cfg!(unix) => 1,
         Cores::Auto => std::thread::available_parallelism().map_or(1, usize::from),
     }
     .clamp(1, kern_reactor::limits::CORES_MAX)
