@@ -43,13 +43,14 @@ pub struct Watcher {
 
 impl Watcher {
     /// Watches `sources` on a thread of its own, where `changed` is called with the paths that
-    /// changed, sorted.
+    /// changed, sorted. What it returns is watched from then on; where those are other files, it is
+    /// called once more, since they may have changed before they were watched.
     ///
     /// # Errors
     /// The system gives no watch or no thread.
     pub fn new(
         sources: &[SourceFile],
-        changed: impl FnMut(Vec<PathBuf>) + Send + 'static,
+        changed: impl FnMut(Vec<PathBuf>) -> Option<Vec<SourceFile>> + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, receiver) = sync_channel(EVENTS_MAX);
         let lost = Arc::new(AtomicBool::new(false));
@@ -99,6 +100,8 @@ fn paths(sources: &[SourceFile]) -> Vec<PathBuf> {
     sources.iter().map(|source| source.path.clone()).collect()
 }
 
+type Changed = dyn FnMut(Vec<PathBuf>) -> Option<Vec<SourceFile>> + Send;
+
 /// A file to watch, and where its symbolic link leads.
 struct Watched {
     path: PathBuf,
@@ -110,7 +113,7 @@ struct Watching {
     folders: BTreeSet<PathBuf>,
     files: Vec<Watched>,
     lost: Arc<AtomicBool>,
-    changed: Box<dyn FnMut(Vec<PathBuf>) + Send>,
+    changed: Box<Changed>,
 }
 
 impl Watching {
@@ -136,8 +139,20 @@ impl Watching {
             if self.lost.swap(false, Ordering::Relaxed) {
                 paths.extend(self.files.iter().map(|file| file.path.clone()));
             }
-            (self.changed)(paths.into_iter().collect());
+            self.report(paths.into_iter().collect());
             reported = Some(Instant::now());
+        }
+    }
+
+    fn report(&mut self, changed: Vec<PathBuf>) {
+        let Some(sources) = (self.changed)(changed) else { return };
+        let files = paths(&sources);
+        if files.iter().eq(self.files.iter().map(|file| &file.path)) {
+            return;
+        }
+        self.watch(files.clone());
+        if let Some(sources) = (self.changed)(files) {
+            self.watch(paths(&sources));
         }
     }
 
@@ -248,7 +263,10 @@ mod tests {
         let (sender, receiver) = channel();
         let source = |path: &&Path| SourceFile { path: path.to_path_buf(), present: path.exists() };
         let sources: Vec<_> = paths.iter().map(source).collect();
-        let watcher = Watcher::new(&sources, move |paths| drop(sender.send(paths)));
+        let watcher = Watcher::new(&sources, move |paths| {
+            drop(sender.send(paths));
+            None
+        });
         (watcher.expect("watches"), receiver)
     }
 

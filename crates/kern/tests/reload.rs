@@ -9,7 +9,7 @@ use std::time::Duration;
 use harness::client::Client;
 use harness::http::{Conn, bare};
 use harness::lines::Lines;
-use harness::{Kern, Setup, both, eventually, fixture_child, odd, process};
+use harness::{Kern, Setup, both, eventually, fixture, fixture_child, odd, process};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -169,6 +169,34 @@ fn a_private_server_and_a_line_client_live_through_a_reload() {
         let body = able.body("tools/list", json!({}), 1);
         assert_ne!(able.post(&body, &[]).status(), 500);
     });
+}
+
+#[test]
+fn files_that_a_reload_makes_relevant_are_watched_from_then_on() {
+    let kern = Setup::new("portable", ECHO).start();
+    let cursor = kern.home().join(".cursor");
+    std::fs::create_dir_all(&cursor).unwrap();
+    let declare = |names: &[&str]| {
+        let servers: Vec<String> = names
+            .iter()
+            .map(|name| {
+                let own = format!("{{ \"SERVER\": {name:?} }}");
+                format!(
+                    "{name:?}: {{ \"command\": {:?}, \"args\": [\"--stdio\"], \"env\": {own} }}",
+                    fixture()
+                )
+            })
+            .collect();
+        let text = format!("{{ \"mcpServers\": {{ {} }} }}", servers.join(", "));
+        std::fs::write(cursor.join("mcp.json"), text).unwrap();
+    };
+    declare(&["one"]);
+    std::thread::sleep(SECOND / 3);
+    assert_eq!(kern.servers("kern-fixture").len(), 0, "nobody asked for it yet");
+    kern.configure(&(ECHO.to_owned() + "[discover]\nclients = true\n"));
+    eventually("the client's server runs", || kern.servers("kern-fixture").len() == 1);
+    declare(&["one", "two"]);
+    eventually("so does the one it gained", || kern.servers("kern-fixture").len() == 2);
 }
 
 #[test]

@@ -280,12 +280,14 @@ fn watch(reload: Reload, sources: &[kern_control::SourceFile]) -> Option<Watcher
     let reload = Arc::new(Mutex::new(reload));
     let at_start = Arc::clone(&reload);
     let run = |reload: &Mutex<Reload>| {
-        reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run();
+        reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run()
     };
     match Watcher::new(sources, move |_| run(&reload)) {
         Ok(watcher) => {
             // The files may have changed between their being read and their being watched.
-            run(&at_start);
+            if let Some(sources) = run(&at_start) {
+                watcher.watch(&sources);
+            }
             Some(watcher)
         }
         Err(error) => {
