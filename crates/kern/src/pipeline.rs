@@ -93,7 +93,7 @@ pub fn request(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
         | Method::PromptsGet
         | Method::ResourcesRead
         | Method::CompletionComplete => match core.route(io, inbound) {
-            Routed::To(destination) => core.fly(io, inbound, destination),
+            Routed::To(destination) => core.depart(io, inbound, destination),
             Routed::Wait => core.wait_for_servers(io, inbound),
             Routed::Nowhere(fault) => core.refuse_with(io, inbound, fault),
         },
@@ -133,12 +133,14 @@ pub struct Destination {
     pub name: Option<String>,
     /// The URI its server knows, where it differs.
     pub uri: Option<String>,
+    /// How it crosses the eras, where it is about a task.
+    pub leg: Option<Box<crate::core::words::Leg>>,
 }
 
 impl Destination {
     /// The server of a task, which has no other name there.
     pub fn task_of(upstream: crate::core::words::UpstreamId) -> Self {
-        Self { upstream, name: None, uri: None }
+        Self { upstream, name: None, uri: None, leg: None }
     }
 }
 

@@ -291,3 +291,81 @@ fn a_server_that_starts_anew_takes_its_tasks_with_it() {
         assert_eq!(page["result"]["tasks"], json!([]), "{page}");
     });
 }
+
+#[test]
+fn a_modern_client_uses_the_tasks_of_an_old_server() {
+    both(|driver| {
+        let far = Remote::fixture(&["--era", "legacy"]);
+        for (over, config) in [
+            ("pipe", fixture_child("old", "legacy", "")),
+            ("http", remote("old", &far.url("/mcp"), "")),
+        ] {
+            let config = config + &fixture_child("other", "modern", "");
+            let kern = Setup::new(driver, config).cores(2).start();
+            for (path, prefix) in [("/mcp", "old__"), ("/mcp/old", "")] {
+                let extensions = json!({ "io.modelcontextprotocol/tasks": {} });
+                let able = json!({ "extensions": extensions });
+                let mut client = Client::modern(&kern, path).able(able);
+                eventually("it is up", || !client.tools().is_empty());
+                let offered = client.request("server/discover", json!({}));
+                let capabilities = &offered["result"]["capabilities"];
+                assert!(capabilities.get("tasks").is_none(), "{offered}");
+                let extension = &capabilities["extensions"]["io.modelcontextprotocol/tasks"];
+                assert!(extension.is_object(), "{over} {path}: {offered}");
+                modern_client_of_an_old_server(&kern, &mut client, prefix);
+            }
+        }
+    });
+}
+
+fn modern_client_of_an_old_server(kern: &Kern, client: &mut Client, prefix: &str) {
+    let made =
+        create(client, &format!("{prefix}slow_compute"), json!({ "seconds": 0.2 }), json!({}));
+    assert_eq!(made["resultType"], "task");
+    assert!(made["ttlMs"].is_u64() && made["pollIntervalMs"].is_u64(), "{made}");
+    assert!(made.get("ttl").is_none() && made.get("task").is_none(), "{made}");
+    let id = made["taskId"].clone();
+    assert_eq!(id.as_str().unwrap().starts_with("old:"), !prefix.is_empty());
+    let working = about(client, "tasks/get", &id)["result"].clone();
+    assert_eq!(working["resultType"], "complete", "{working}");
+    let done = until(client, &id, "completed");
+    assert_eq!(done["taskId"], id);
+    assert_eq!(done["result"]["resultType"], "complete", "{done}");
+    assert!(done["result"].get("_meta").is_none(), "{done}");
+    // What has ended may be cancelled again and again.
+    for _ in 0..2 {
+        let again = about(client, "tasks/cancel", &id);
+        assert_eq!(again["result"], json!({ "resultType": "complete" }), "{again}");
+    }
+    let made = create(client, &format!("{prefix}failing_job"), json!({}), json!({}));
+    let done = until(client, &made["taskId"], "completed");
+    assert_eq!(done["result"]["isError"], true, "{done}");
+    let made = create(client, &format!("{prefix}protocol_error_job"), json!({}), json!({}));
+    let done = until(client, &made["taskId"], "failed");
+    assert_eq!(done["error"]["code"], -32603, "{done}");
+    let made =
+        create(client, &format!("{prefix}slow_compute"), json!({ "seconds": 60 }), json!({}));
+    let update = json!({ "taskId": made["taskId"], "inputResponses": { "x": {} } });
+    let done = client.request("tasks/update", update);
+    assert_eq!(done["result"], json!({ "resultType": "complete" }), "{done}");
+    about(client, "tasks/cancel", &made["taskId"]);
+    until(client, &made["taskId"], "cancelled");
+    // Without the extension, and with a hint that is none in the new era.
+    let mut plain = Client::modern(kern, if prefix.is_empty() { "/mcp/old" } else { "/mcp" });
+    let call = |tool: &str| json!({ "name": format!("{prefix}{tool}"), "task": {}, "arguments": { "seconds": 0 } });
+    let answer = plain.request("tools/call", call("slow_compute"));
+    assert!(answer["result"]["content"].is_array(), "{answer}");
+    assert_eq!(plain.request("tools/call", call("failing_job"))["error"]["code"], -32021);
+    let answer = client.request("tools/call", call("greet"));
+    assert_eq!(answer["result"]["content"][0]["text"], "Hello, World!", "{answer}");
+    let text = id.as_str().unwrap();
+    let own = text.strip_prefix("old:").unwrap_or(text).to_owned();
+    let bare = own.split_once('.').map_or(own.as_str(), |(_, bare)| bare).to_owned();
+    let exposed = |id: &str| if prefix.is_empty() { json!(id) } else { json!(format!("old:{id}")) };
+    let changed = own.replace(&own[..1], if own.starts_with('A') { "B" } else { "A" });
+    for hostile in ["", "x", &bare, &format!(".{bare}"), &format!("{own}x"), &changed] {
+        for method in ["tasks/get", "tasks/cancel"] {
+            refused(client, method, exposed(hostile), -32602);
+        }
+    }
+}

@@ -10,8 +10,10 @@ pub mod limits;
 pub mod rounds;
 mod session;
 mod table;
+mod tags;
 mod token;
 
 pub use session::{Level, Session};
 pub use table::{Full, Sessions};
+pub use tags::{TAG_TEXT_BYTES, Tagger};
 pub use token::Token;

@@ -17,7 +17,7 @@ use kern_upstream::call::{self, Call};
 use super::place::Place;
 use super::rounds::Conversation;
 use super::timers::Timer;
-use super::words::{Dispatch, Ending, Health, Post, ReplyTo, UpstreamId};
+use super::words::{Dispatch, Ending, Health, Leg, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Fault, Inbound};
 
@@ -67,6 +67,8 @@ pub(super) struct Flight {
     pub(super) sent_again: bool,
     /// A legacy client's call that a modern server may answer in rounds.
     pub(super) rounds: Option<Box<Conversation>>,
+    /// How it crosses the eras, where it is about a task.
+    pub(super) leg: Option<Box<Leg>>,
 }
 
 /// All that is needed to send a call later.
@@ -203,6 +205,7 @@ impl Core {
             exposed_uri: to.uri.clone().zip(asked),
             sent_again: false,
             rounds: None,
+            leg: to.leg.clone(),
         })
     }
 

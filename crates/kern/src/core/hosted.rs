@@ -38,6 +38,8 @@ pub(super) struct Hosted {
     pub(super) building: Option<Lists>,
     /// Flights that wait until it is ready; only for a session's own.
     pub(super) waiting: VecDeque<Key>,
+    /// Another number each time it was greeted.
+    pub(super) epoch: u64,
     /// It is being stopped for good.
     pub(super) stopping: bool,
     /// Start it again once its previous process is reaped.
@@ -215,7 +217,9 @@ impl Core {
     }
 
     fn agreed(&mut self, io: &mut Io, key: Key) {
+        let epoch = io.random();
         let Some(hosted) = self.hosted.get_mut(key) else { return };
+        hosted.epoch = epoch;
         let revision = hosted.instance.revision();
         let mut lists = Lists::new(Arc::clone(&hosted.spec.name), revision);
         let identity = hosted.instance.identity();
@@ -288,7 +292,8 @@ impl Core {
         let revision = hosted.instance.revision();
         let legacy = hosted.instance.identity().legacy;
         let session_id = hosted.http().and_then(|wire| wire.session_id.clone());
-        Some(Arc::new(Up { revision, legacy, direct, session_id }))
+        let epoch = hosted.epoch;
+        Some(Arc::new(Up { revision, legacy, direct, epoch, session_id }))
     }
 
     fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
-use kern_mcp::{json, tasks};
+use kern_mcp::{era, json, tasks};
 use kern_route::View;
 use kern_session::{Level, Session, Token};
 use kern_terms::{Era, Key, Revision};
@@ -161,7 +161,8 @@ impl Core {
         let mut first = true;
         for extension in ROUTED.into_iter().filter(|_| revision.era() == Era::Modern) {
             let extensions = json::field(known, "extensions").unwrap_or(b"{}");
-            let starting = (extension == tasks::EXTENSION && !self.settled).then_some(&b"{}"[..]);
+            let old = extension == tasks::EXTENSION && (!self.settled || tasks::is_offered(known));
+            let starting = old.then_some(&b"{}"[..]);
             let Some(settings) = json::field(extensions, extension).or(starting) else { continue };
             out.extend_from_slice(if first { b",\"extensions\":{" } else { b"," });
             first = false;
@@ -175,6 +176,15 @@ impl Core {
     /// An upstream's capabilities as the gateway serves them: lists may change on the way, even
     /// where the server's own don't.
     fn write_capabilities(&self, out: &mut Vec<u8>, own: &[u8], revision: Revision) {
+        let modern = revision.era() == Era::Modern;
+        let added;
+        let own = match modern && tasks::is_offered(own) {
+            true => {
+                added = era::capabilities::with_tasks(own);
+                &added[..]
+            }
+            false => own,
+        };
         out.push(b'{');
         let mut first = true;
         for (key, value) in json::members(own, kern_mcp::Span::all(own)) {

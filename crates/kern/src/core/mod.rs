@@ -35,7 +35,9 @@ mod sessions;
 mod status;
 mod task_answers;
 mod task_book;
+mod task_legs;
 mod task_listens;
+mod task_seal;
 mod tasks;
 pub mod timers;
 mod upstreams;
@@ -145,6 +147,7 @@ pub struct Core {
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
     task_book: task_book::TaskBook,
+    tagger: Option<Arc<kern_session::Tagger>>,
 
     flights: Slab<Flight>,
     upstreams: BTreeMap<UpstreamId, Upstream>,
@@ -206,6 +209,7 @@ impl Core {
             listens: Slab::new(),
             wants: HashMap::new(),
             task_book: task_book::TaskBook::default(),
+            tagger: None,
             flights: Slab::new(),
             upstreams: BTreeMap::new(),
             names: HashMap::new(),
@@ -280,6 +284,7 @@ impl Core {
             Post::Interest { upstream, uri, on } => self.interest_at_host(io, upstream, &uri, on),
             Post::Updated { upstream, uri } => self.resource_updated(io, upstream, &uri),
             Post::Changed { upstream, message } => self.changed_at_host(io, upstream, &message),
+            Post::Tagger(tagger) => self.tagger = Some(tagger),
             Post::Watch { upstream, task, on } => self.watch_at_host(io, upstream, &task, on),
             Post::TaskChanged { upstream, message } => self.task_changed(io, upstream, &message),
             Post::TaskStatus { upstream, message } => self.task_status(io, upstream, &message),
@@ -361,6 +366,7 @@ impl App for Core {
         self.settle_by = self.now + lists::PATIENCE;
         io.timer(SWEEP_EVERY, Timer::Sweep.token());
         self.listen(io);
+        self.share_tagger(io);
         self.apply_upstreams(io);
     }
 

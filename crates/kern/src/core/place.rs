@@ -209,7 +209,7 @@ impl Core {
         uri: Option<String>,
     ) -> Result<Destination, Fault> {
         match self.names.get(name) {
-            Some(id) => Ok(Destination { upstream: *id, name: original, uri }),
+            Some(id) => Ok(Destination { upstream: *id, name: original, uri, leg: None }),
             None => {
                 let why = format!("upstream {name:?} was removed from the configuration");
                 Err(Fault::new(Cause::Internal, why))

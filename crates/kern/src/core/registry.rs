@@ -132,11 +132,11 @@ impl Core {
             Health::Down(why) => Some(format!("upstream {:?} is down: {why}", upstream.spec.name)),
             _ => None,
         };
-        let in_session = |health: &Health| match health {
-            Health::Up(up) => up.session_id.clone(),
+        let epoch = |health: &Health| match health {
+            Health::Up(up) => Some(up.epoch),
             _ => None,
         };
-        let lost = down.is_some() || in_session(&upstream.health) != in_session(&health);
+        let lost = down.is_some() || epoch(&upstream.health) != epoch(&health);
         upstream.health = health;
         let waiting: Vec<_> = upstream.waiting.drain(..).collect();
         if lost {

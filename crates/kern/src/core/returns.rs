@@ -86,6 +86,9 @@ impl Core {
     }
 
     fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        if self.leg_answered(io, key, message, envelope) {
+            return;
+        }
         let from = self.server_revision(key, envelope);
         if self.needs_round(key, message, envelope) {
             return self.round_required(io, key, message, envelope);

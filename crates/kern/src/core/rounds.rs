@@ -102,7 +102,7 @@ impl Core {
     }
 
     /// Gives a flight a new id: the round that was answered is over.
-    fn begin_round(&mut self, io: &mut Io, key: Key) -> Option<Key> {
+    pub(super) fn begin_round(&mut self, io: &mut Io, key: Key) -> Option<Key> {
         let mut flight = self.flights.remove(key)?;
         self.expect_end(&flight);
         io.cancel(flight.timer);

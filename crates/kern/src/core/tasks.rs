@@ -66,6 +66,15 @@ impl Core {
         let Some(era) = self.era_at(place, upstream) else {
             return self.wait_for_servers(io, inbound);
         };
+        if inbound.revision.era() == Era::Modern && era == Era::Legacy {
+            return match self.opened_task(upstream, own) {
+                Some(own) => {
+                    let to = Destination::task_of(upstream);
+                    self.ask_old_server(io, inbound, to, &id, &own);
+                }
+                None => self.refuse_with(io, inbound, unknown()),
+            };
+        }
         let shared = place == Place::Shared && era == Era::Legacy;
         if let Some(session) = inbound.session.filter(|_| shared)
             && !self.task_book.has(session, upstream, own)

@@ -131,6 +131,39 @@ pub struct Dispatch {
     pub log_level: Option<&'static str>,
 }
 
+/// What a request about a task becomes for a server of the other era.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Which request is out.
+    pub step: Step,
+    /// The task's id as the client knows it.
+    pub shown: String,
+    /// The task's id as the server knows it.
+    pub own: String,
+}
+
+impl Leg {
+    /// The first step of a task that has no id yet.
+    pub fn new(step: Step) -> Self {
+        Self { step, shown: String::new(), own: String::new() }
+    }
+}
+
+/// The request of a [`Leg`] that is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A tool call that becomes a task of 2025-11-25.
+    Create,
+    /// `tasks/get` of 2025-11-25.
+    Get,
+    /// `tasks/result` of 2025-11-25, after the task that has ended.
+    Finish(Box<[u8]>),
+    /// `tasks/cancel` of 2025-11-25.
+    Cancel,
+    /// `tasks/get`, to see whether the task exists.
+    Check,
+}
+
 /// How the shared instance of an upstream fares.
 #[derive(Clone, Debug)]
 pub enum Health {
@@ -151,6 +184,8 @@ pub struct Up {
     pub legacy: bool,
     /// Calls may go from any core, over its own connections.
     pub direct: bool,
+    /// Another number each time it was greeted: what it calls its tasks may mean others.
+    pub epoch: u64,
     /// The `Mcp-Session-Id` to send.
     pub session_id: Option<Vec<u8>>,
 }
@@ -195,6 +230,8 @@ pub enum Post {
     Updated { upstream: UpstreamId, uri: String },
     /// To the host of an upstream: it said on a call's stream that something changed.
     Changed { upstream: UpstreamId, message: Bytes },
+    /// To all: what names tasks of old servers.
+    Tagger(Arc<kern_session::Tagger>),
     /// A client wants to hear of a task (`true`), or no longer does.
     Watch { upstream: UpstreamId, task: String, on: bool },
     /// A modern server tells how a task fares that was named in a listen request.

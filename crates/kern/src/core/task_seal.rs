@@ -1,0 +1,55 @@
+//! What a modern client calls a task of an old server.
+//!
+//! Over the shared instance an old server takes all clients for one, so its ids need not be hard to
+//! guess. The modern era has nothing but the id to tell who may reach a task. So such an id is
+//! `TAG.ID` (on the endpoint of all `NAME:TAG.ID`), with a tag that only this process can make: for
+//! this server since it was last greeted, and this id. Invariant: an id without its tag opens
+//! nothing.
+
+use std::sync::Arc;
+
+use kern_mcp::tasks;
+use kern_session::{TAG_TEXT_BYTES, Tagger};
+
+use super::flight::Flight;
+use super::words::{Health, Post, UpstreamId};
+use super::{Core, Io};
+
+impl Core {
+    /// The first core makes the key and gives it to all.
+    pub(super) fn share_tagger(&mut self, io: &mut Io) {
+        if !self.is_first() {
+            return;
+        }
+        let mut key = [0; 32];
+        for eight in key.chunks_exact_mut(8) {
+            eight.copy_from_slice(&io.random().to_be_bytes());
+        }
+        let tagger = Arc::new(Tagger::new(key));
+        self.tell_all(io, || Post::Tagger(Arc::clone(&tagger)));
+    }
+
+    /// The id a flight's client gets for a task of an old server.
+    pub(super) fn shown_task(&self, flight: &Flight, own: &str) -> Option<String> {
+        let upstream = self.upstreams.get(&flight.upstream)?;
+        let parts = self.parts(flight.upstream, own)?;
+        let tag = self.tagger.as_ref()?.tag(&parts.each_ref().map(Vec::as_slice));
+        let id = format!("{tag}.{own}");
+        Some(if flight.all { tasks::exposed(&upstream.spec.name, &id) } else { id })
+    }
+
+    /// The id an old server knows, of a task that a modern client may reach.
+    pub(super) fn opened_task(&self, upstream: UpstreamId, shown: &str) -> Option<String> {
+        let (tag, own) = shown.split_at_checked(TAG_TEXT_BYTES)?;
+        let own = own.strip_prefix('.')?;
+        let parts = self.parts(upstream, own)?;
+        let right = self.tagger.as_ref()?.is_tag(tag, &parts.each_ref().map(Vec::as_slice));
+        right.then(|| own.to_owned())
+    }
+
+    fn parts(&self, id: UpstreamId, own: &str) -> Option<[Vec<u8>; 3]> {
+        let Health::Up(up) = &self.upstreams.get(&id)?.health else { return None };
+        let (epoch, id) = (up.epoch.to_be_bytes().to_vec(), id.0.to_be_bytes().to_vec());
+        Some([epoch, id, own.as_bytes().to_vec()])
+    }
+}
