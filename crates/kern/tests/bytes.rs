@@ -164,6 +164,8 @@ fn progress_keeps_all_but_its_token() {
         let headers: Vec<_> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         conn.send(post("/mcp/raw", &headers, &call));
         conn.head(harness::PATIENCE).unwrap();
+        // The stream opens with the place from which it could be resumed.
+        assert_eq!(conn.event(harness::PATIENCE).unwrap().data, "");
         let first = conn.event(harness::PATIENCE).unwrap();
         assert_eq!(first.data, progress.replace("@TOKEN@", token));
         let second = conn.event(harness::PATIENCE).unwrap();

@@ -7,12 +7,14 @@
 //! the table of sessions is bounded and idle sessions end.
 
 pub mod limits;
+mod replay;
 pub mod rounds;
 mod session;
 mod table;
 mod tags;
 mod token;
 
+pub use replay::{EventId, Replay};
 pub use session::{Level, Session};
 pub use table::{Full, Sessions};
 pub use tags::{TAG_TEXT_BYTES, Tagger};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kern_mcp::{era, json};
 use kern_terms::{FlightId, Instant, Key, Revision};
 
-use crate::Token;
+use crate::{Replay, Token};
 
 /// Severity of a log message, RFC 5424 as used by `logging/setLevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,8 @@ pub struct Session {
     pub calls: BTreeMap<Box<[u8]>, FlightId>,
     /// Requests of servers forwarded to it and not yet answered.
     pub asked: BTreeSet<Key>,
+    /// Its event streams, from the first on: a client that is answered with plain JSON has none.
+    pub replay: Option<Box<Replay>>,
     /// Open connections that belong to it (streams and exchanges).
     pub connections: u32,
     /// When it was last heard of.
@@ -119,6 +121,7 @@ impl Session {
             subscriptions: BTreeSet::new(),
             calls: BTreeMap::new(),
             asked: BTreeSet::new(),
+            replay: None,
             connections: 0,
             seen: now,
         }

@@ -108,7 +108,7 @@ impl Core {
         let on_call = flight.and_then(|key| self.flights.get(key)).map(|flight| flight.reply);
         let to = on_call
             .or_else(|| self.only_call(session))
-            .or_else(|| self.streams.get(&session).copied())
+            .or_else(|| self.own_stream(session))
             .or_else(|| self.any_call(session));
         let Some(to) = to else {
             let why = "the client has no stream open on which it could be asked";
@@ -221,7 +221,7 @@ impl Core {
         splice.replace(span, ask_id(key).into_bytes());
         let mut out = Vec::with_capacity(message.len() + 24);
         splice.write_into(&mut out);
-        let stream = self.streams.get(&ask.session).copied();
+        let stream = self.own_stream(ask.session);
         if let Some(to) = stream.or_else(|| self.any_call(ask.session)) {
             self.deliver(io, to, &out, Ending::More);
         }

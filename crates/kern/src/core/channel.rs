@@ -5,6 +5,7 @@
 //!
 //! Invariant: a line that is no message costs one error answer and nothing else.
 
+use kern_mcp::envelope::ScanFault;
 use kern_mcp::lines::LineTooLong;
 use kern_mcp::{Kind, Method, scan};
 use kern_terms::{FlightId, Key, Revision};
@@ -39,7 +40,7 @@ impl Core {
             Some(Edge { kind: edge::Kind::Http(http), .. }) => http.exchange,
             _ => 0,
         };
-        ReplyTo { core: self.id, edge: key, exchange, streams: true }
+        ReplyTo::new(self.id, key, exchange)
     }
 
     pub(super) fn line_input(&mut self, io: &mut Io, key: Key, bytes: &[u8]) {
@@ -90,6 +91,12 @@ impl Core {
         let reply = self.channel_reply(key);
         let envelope = match scan(message, &self.scan_limits) {
             Ok(envelope) => envelope,
+            Err(error) if error.fault == ScanFault::Batch => {
+                return match self.line_mut(key).and_then(|line| line.session) {
+                    Some(session) => self.batch(io, reply, session, message),
+                    None => self.refuse_batch(io, reply, -32600, super::batches::NO_SESSION),
+                };
+            }
             Err(error) => {
                 let id = error.id.map(|span| span.of(message));
                 let mut out = Vec::new();

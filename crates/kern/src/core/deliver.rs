@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::http::encode;
 use kern_mcp::sse;
+use kern_session::EventId;
 use kern_terms::Key;
 
 use super::edge::{
     Doing, Edge, Exchange, KEEP_ALIVE_EVERY, Kind, LOSSY_BYTES_MAX, UNREAD_BYTES_MAX,
 };
 use super::timers::Timer;
-use super::words::{Ending, Post, ReplyTo};
+use super::words::{Ending, Mark, Post, ReplyTo};
 use super::{Core, Io, LINGER};
 
 /// What becomes of a connection after something was written.
@@ -26,17 +27,35 @@ enum After {
 impl Core {
     /// Writes a progress or log message, unless the client is far behind with reading.
     pub(super) fn deliver_if_room(&mut self, io: &mut Io, to: ReplyTo, message: &[u8]) {
-        let edge = self.edges.get(to.edge).filter(|_| to.core == self.id);
+        let carrier = self.carrier(to).filter(|carrier| carrier.core == self.id);
+        let edge = carrier.and_then(|carrier| self.edges.get(carrier.edge));
         if edge.is_none_or(|edge| io.queued_bytes(edge.stream) <= LOSSY_BYTES_MAX) {
             self.deliver(io, to, message, Ending::More);
         }
     }
 
-    /// Writes a message to a client, on whichever core its connection is.
+    /// Brings a message to the client that `to` leads to, on whichever core and connection it is.
     pub(super) fn deliver(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) {
+        if let Some(batch) = to.batch {
+            return self.batch_said(io, batch, message, ending);
+        }
+        if to.session.is_none() || !self.say(io, to, message, ending) {
+            self.write(io, to, message, ending, None);
+        }
+    }
+
+    /// Writes to one exchange of one connection.
+    pub(super) fn write(
+        &mut self,
+        io: &mut Io,
+        to: ReplyTo,
+        message: &[u8],
+        ending: Ending,
+        mark: Option<Mark>,
+    ) {
         if to.core != self.id {
             let message = Bytes::copy_from_slice(message);
-            io.post(to.core, Post::Deliver { to, message, ending });
+            io.post(to.core, Post::Deliver { to, message, ending, mark });
             return;
         }
         let Some(Edge { stream, kind, .. }) = self.edges.get_mut(to.edge) else { return };
@@ -60,7 +79,7 @@ impl Core {
         if http.exchange != to.exchange {
             return;
         }
-        match write_http(io, stream, &mut http.doing, message, ending) {
+        match write_http(io, stream, &mut http.doing, message, ending, mark) {
             After::Stay => {
                 if matches!(http.doing, Doing::Streaming(_)) {
                     self.look_after(io, to.edge);
@@ -150,42 +169,40 @@ fn write_http(
     doing: &mut Doing,
     message: &[u8],
     ending: Ending,
+    mark: Option<Mark>,
 ) -> After {
-    match doing {
-        Doing::Idle => After::Stay,
-        Doing::SessionStream { http10, .. } if ending == Ending::Nothing => {
-            let http10 = *http10;
-            io.send_with(stream, |out| end_stream(out, http10));
-            After::Done { keep_alive: false }
-        }
-        Doing::SessionStream { http10, .. } | Doing::Channel { http10, .. } => {
-            if matches!(ending, Ending::More | Ending::Answer(_)) {
-                let http10 = *http10;
-                io.send_with(stream, |out| write_event(out, message, http10));
-            }
-            After::Stay
-        }
-        Doing::Streaming(exchange) => {
-            let exchange = *exchange;
-            io.send_with(stream, |out| match ending {
-                Ending::More => write_event(out, message, exchange.http10),
-                Ending::Answer(_) => {
-                    write_event(out, message, exchange.http10);
-                    end_stream(out, exchange.http10);
-                }
-                Ending::Nothing | Ending::Accepted | Ending::Done => {
-                    end_stream(out, exchange.http10)
-                }
-            });
-            match ending {
-                Ending::More => After::Stay,
-                _ => After::Done { keep_alive: exchange.keep_alive && !exchange.http10 },
-            }
-        }
+    let (http10, keep_alive) = match doing {
+        Doing::Idle => return After::Stay,
         Doing::Waiting(exchange) => {
             let exchange = *exchange;
-            write_first(io, stream, doing, exchange, message, ending)
+            return write_first(io, stream, doing, exchange, message, ending, mark);
         }
+        Doing::Channel { http10, .. } => {
+            if matches!(ending, Ending::More | Ending::Answer(_)) {
+                let http10 = *http10;
+                io.send_with(stream, |out| write_event(out, message, http10, None));
+            }
+            return After::Stay;
+        }
+        Doing::SessionStream { http10, .. } => (*http10, false),
+        Doing::Streaming(exchange) => (exchange.http10, exchange.keep_alive && !exchange.http10),
+    };
+    io.send_with(stream, |out| write_next(out, http10, message, ending, mark));
+    match ending {
+        Ending::More => After::Stay,
+        _ => After::Done { keep_alive },
+    }
+}
+
+/// Appends to an event stream that is open, and ends it where `ending` says so.
+fn write_next(out: &mut Vec<u8>, http10: bool, message: &[u8], ending: Ending, mark: Option<Mark>) {
+    match ending {
+        Ending::More | Ending::Answer(_) => write_event(out, message, http10, mark),
+        Ending::Poll(retry_ms) => write_prime(out, http10, mark, Some(retry_ms)),
+        Ending::Nothing | Ending::Accepted | Ending::Done | Ending::Over => {}
+    }
+    if ending != Ending::More {
+        end_stream(out, http10);
     }
 }
 
@@ -197,66 +214,82 @@ fn write_first(
     exchange: Exchange,
     message: &[u8],
     ending: Ending,
+    mark: Option<Mark>,
 ) -> After {
     let token = exchange.announce.map(|token| token.to_string());
     let extra: Vec<(&str, &[u8])> =
         token.iter().map(|token| ("mcp-session-id", token.as_bytes())).collect();
-    let head = |out: &mut Vec<u8>| match exchange.http10 {
-        true => encode::sse_head_http10(out, &extra),
-        false => encode::sse_head(out, &extra, exchange.keep_alive),
+    let bare = match ending {
+        Ending::Accepted => Some(202),
+        Ending::Done => Some(200),
+        Ending::Over => Some(204),
+        Ending::Nothing | Ending::Poll(_) if !exchange.accepts_stream => Some(202),
+        _ => None,
     };
+    if let Some(status) = bare {
+        io.send_with(stream, |out| {
+            encode::empty_response(out, status, &extra, exchange.keep_alive);
+        });
+        return After::Done { keep_alive: exchange.keep_alive };
+    }
     match ending {
         Ending::Answer(status) if exchange.accepts_json || status != 200 => {
             io.send_with(stream, |out| {
                 encode::json_response(out, status, &extra, exchange.keep_alive, &[message]);
             });
-            After::Done { keep_alive: exchange.keep_alive }
-        }
-        Ending::Accepted | Ending::Done => {
-            let status = if ending == Ending::Done { 200 } else { 202 };
-            io.send_with(stream, |out| {
-                encode::empty_response(out, status, &extra, exchange.keep_alive);
-            });
-            After::Done { keep_alive: exchange.keep_alive }
-        }
-        Ending::Nothing if !exchange.accepts_stream => {
-            io.send_with(stream, |out| {
-                encode::empty_response(out, 202, &extra, exchange.keep_alive);
-            });
-            After::Done { keep_alive: exchange.keep_alive }
+            return After::Done { keep_alive: exchange.keep_alive };
         }
         // A client that can't read a stream does without what comes before the answer.
-        Ending::More if !exchange.accepts_stream => After::Stay,
+        Ending::More if !exchange.accepts_stream => return After::Stay,
+        _ => {}
+    }
+    let http10 = exchange.http10;
+    io.send_with(stream, |out| {
+        match http10 {
+            true => encode::sse_head_http10(out, &extra),
+            false => encode::sse_head(out, &extra, exchange.keep_alive),
+        }
+        if let Some(mark) = mark.filter(|mark| mark.prime) {
+            let id = EventId { sequence: 0, ..mark.id };
+            write_prime(out, http10, Some(Mark { id, ..mark }), None);
+        }
+        write_next(out, http10, message, ending, mark);
+    });
+    match ending {
         Ending::More => {
-            io.send_with(stream, |out| {
-                head(out);
-                write_event(out, message, exchange.http10);
-            });
             *doing = Doing::Streaming(exchange);
             After::Stay
         }
-        Ending::Answer(_) | Ending::Nothing => {
-            io.send_with(stream, |out| {
-                head(out);
-                if ending != Ending::Nothing {
-                    write_event(out, message, exchange.http10);
-                }
-                end_stream(out, exchange.http10);
-            });
-            After::Done { keep_alive: exchange.keep_alive && !exchange.http10 }
-        }
+        _ => After::Done { keep_alive: exchange.keep_alive && !http10 },
     }
 }
 
 /// Appends `message` as one event.
-pub(super) fn write_event(out: &mut Vec<u8>, message: &[u8], http10: bool) {
+fn write_event(out: &mut Vec<u8>, message: &[u8], http10: bool, mark: Option<Mark>) {
+    let id = mark.map(|mark| mark.id.to_string());
     if http10 {
-        sse::encode::event(out, Some("message"), None, &[message]);
+        sse::encode::event(out, Some("message"), id.as_deref(), &[message]);
         return;
     }
-    let mut event = Vec::with_capacity(message.len() + 32);
-    sse::encode::event(&mut event, Some("message"), None, &[message]);
+    let mut event = Vec::with_capacity(message.len() + 64);
+    sse::encode::event(&mut event, Some("message"), id.as_deref(), &[message]);
     encode::chunk(out, &[&event]);
+}
+
+/// Appends an event without data: the place from which the client may resume, and when.
+pub(super) fn write_prime(
+    out: &mut Vec<u8>,
+    http10: bool,
+    mark: Option<Mark>,
+    retry_ms: Option<u32>,
+) {
+    let Some(mark) = mark else { return };
+    let mut event = Vec::new();
+    sse::encode::prime(&mut event, &mark.id.to_string(), retry_ms.map(u64::from));
+    match http10 {
+        true => out.extend_from_slice(&event),
+        false => encode::chunk(out, &[&event]),
+    }
 }
 
 fn end_stream(out: &mut Vec<u8>, http10: bool) {

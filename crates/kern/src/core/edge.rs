@@ -303,13 +303,7 @@ impl Core {
         match edge.kind {
             Kind::Unknown { .. } => {}
             Kind::Http(http) => {
-                let streams = match &http.doing {
-                    Doing::Waiting(exchange) | Doing::Streaming(exchange) => {
-                        exchange.accepts_stream
-                    }
-                    _ => true,
-                };
-                let reply = ReplyTo { core: self.id, edge: key, exchange: http.exchange, streams };
+                let reply = ReplyTo::new(self.id, key, http.exchange);
                 match http.doing {
                     Doing::Idle => {}
                     Doing::Waiting(exchange) | Doing::Streaming(exchange) => {
@@ -347,7 +341,7 @@ impl Core {
 
     fn tell_gone(&mut self, io: &mut Io, reply: ReplyTo, token: Token) {
         if token.core == self.id {
-            self.exchange_gone(io, reply, Some(token));
+            self.exchange_gone(reply, Some(token));
         } else {
             io.post(token.core, Post::Gone { reply, token: Some(token) });
         }

@@ -69,6 +69,8 @@ pub(super) struct Flight {
     pub(super) rounds: Option<Box<Conversation>>,
     /// How it crosses the eras, where it is about a task.
     pub(super) leg: Option<Box<Leg>>,
+    /// Its place in the stream of a server that lets streams be resumed.
+    pub(super) resume: Option<Box<super::resume::Resume>>,
 }
 
 /// All that is needed to send a call later.
@@ -206,6 +208,7 @@ impl Core {
             sent_again: false,
             rounds: None,
             leg: to.leg.clone(),
+            resume: None,
         })
     }
 
@@ -383,7 +386,9 @@ impl Core {
 
     fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(flight) = self.flights.get(key) else { return };
-        let waits = flight.parked.is_some() && flight.exchange.is_none();
+        let waits = flight.parked.is_some()
+            && flight.exchange.is_none()
+            && !flight.resume.as_ref().is_some_and(|resume| resume.waits());
         if waits || flight.steps.is_some() || flight.is_asking() {
             return;
         }

@@ -95,6 +95,8 @@ pub(super) struct HttpWire {
     /// Where HTTP+SSE messages are posted.
     pub(super) messages: Option<String>,
     pub(super) last_event: Option<String>,
+    /// How long its server wants us to wait before its own stream is opened again.
+    pub(super) stream_retry: Option<Duration>,
     pub(super) stream_due: Option<Instant>,
     /// How often in a row it broke, five at most.
     pub(super) stream_failures: u32,

@@ -192,12 +192,23 @@ impl Core {
         };
         match how {
             Ended::Complete { .. } if tag & POSTED != 0 => {}
+            Ended::Complete { .. } if self.will_resume(io, which, key, &how) => {}
             Ended::Complete { .. } => {
                 self.blame(io, key, "the server ended its answer without a response");
+            }
+            Ended::Failed { .. } if self.will_resume(io, which, key, &how) => {
+                self.doubt(io, which);
             }
             Ended::Failed { why, .. } => {
                 self.blame(io, key, &why);
                 self.doubt(io, which);
+            }
+            Ended::Refused { status, .. } if self.asked_for_rest(key) => {
+                let why = format!(
+                    "the server ended its answer without a response and does not let it be \
+                     resumed (HTTP {status})"
+                );
+                self.fail_flight(io, key, &why);
             }
             Ended::Refused { status, body, .. } => self.call_refused(io, which, key, status, &body),
         }

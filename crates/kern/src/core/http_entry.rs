@@ -6,16 +6,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kern_mcp::envelope::ScanFault;
 use kern_mcp::errors::Cause;
 use kern_mcp::headers::{self, RequestHeaders};
 use kern_mcp::http::{Method as Verb, Request, encode};
-use kern_mcp::{Envelope, Method, scan, sse};
+use kern_mcp::{Envelope, Method, scan};
 use kern_session::Token;
 use kern_terms::{Era, Key, Revision};
 
-use super::edge::{Doing, Edge, Exchange, Kind, Line};
+use super::edge::{Doing, Edge, Exchange, Kind};
 use super::words::{Forwarded, Post, ReplyTo};
-use super::{Core, Io, deliver, guard};
+use super::{Core, Io, guard};
 use crate::pipeline::{self, Inbound};
 
 /// What a path leads to.
@@ -104,8 +105,8 @@ impl Core {
             (Place::Card(name), Verb::Get | Verb::Head) => self.card(io, key, request, name),
             (Place::Cards, Verb::Get | Verb::Head) => self.card_catalog(io, key, request),
             (Place::Mcp(name), Verb::Post) => self.mcp_post(io, key, request, name),
-            (Place::Mcp(_), Verb::Get) => self.mcp_get(io, key, request),
-            (Place::Mcp(_), Verb::Delete) => self.mcp_delete(io, key, request),
+            (Place::Mcp(name), Verb::Get) => self.mcp_get(io, key, request, name),
+            (Place::Mcp(name), Verb::Delete) => self.mcp_delete(io, key, request, name),
             (Place::Sse(name), Verb::Get) => self.sse_get(io, key, request, name),
             (Place::Messages(query), Verb::Post) => self.sse_post(io, key, request, query),
             (place, _) => {
@@ -119,7 +120,7 @@ impl Core {
         }
     }
 
-    fn not_allowed(&mut self, io: &mut Io, key: Key, allow: &[u8]) {
+    pub(super) fn not_allowed(&mut self, io: &mut Io, key: Key, allow: &[u8]) {
         self.respond(io, key, |out, keep_alive| {
             encode::empty_response(out, 405, &[("allow", allow)], keep_alive);
         });
@@ -143,15 +144,15 @@ impl Core {
         }
     }
 
-    fn exchange_mut(&mut self, key: Key) -> Option<(&mut Exchange, ReplyTo)> {
+    pub(super) fn exchange_mut(&mut self, key: Key) -> Option<(&mut Exchange, ReplyTo)> {
         let core = self.id;
         let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
             return None;
         };
         let number = http.exchange;
         let Doing::Waiting(exchange) = &mut http.doing else { return None };
-        let streams = exchange.accepts_stream;
-        Some((exchange, ReplyTo { core, edge: key, exchange: number, streams }))
+        let (json, streams) = (exchange.accepts_json, exchange.accepts_stream);
+        Some((exchange, ReplyTo { json, streams, ..ReplyTo::new(core, key, number) }))
     }
 
     fn mcp_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {
@@ -173,6 +174,9 @@ impl Core {
         let message = request.body;
         let envelope = match scan(message, &self.scan_limits) {
             Ok(envelope) => envelope,
+            Err(error) if error.fault == ScanFault::Batch => {
+                return self.batch_post(io, reply, request, endpoint);
+            }
             Err(error) => {
                 let id = error.id.map(|span| span.of(message));
                 let mut body = Vec::new();
@@ -250,21 +254,13 @@ impl Core {
         envelope: Envelope,
     ) {
         let key = reply.edge;
-        if let Some(text) = request.headers.mcp_protocol_version
-            && Revision::parse(text).is_none()
-            && envelope.method != Method::Initialize
+        if envelope.method != Method::Initialize
+            && let Some(why) = unknown_revision(request)
         {
             let id = envelope.id.map(|span| span.of(message));
-            let known: Vec<_> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
-            let why = format!("MCP-Protocol-Version {text:?} is not one of {}", known.join(", "));
+            let code = Cause::InvalidRequest.code(Era::Legacy);
             let mut body = Vec::new();
-            kern_mcp::encode::error(
-                &mut body,
-                id,
-                Cause::InvalidRequest.code(Era::Legacy),
-                &why,
-                None,
-            );
+            kern_mcp::encode::error(&mut body, id, code, &why, None);
             return self.respond(io, key, |out, keep_alive| {
                 encode::json_response(out, 400, &[], keep_alive, &[&body]);
             });
@@ -274,6 +270,37 @@ impl Core {
             let inbound = Inbound { reply, endpoint, message, envelope, revision, session: None };
             return pipeline::request(self, io, &inbound);
         }
+        self.to_session(io, reply, request, endpoint, message, Some(envelope));
+    }
+
+    /// An array of messages: only a session of 2025-03-26 may send one.
+    fn batch_post(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        request: &Request<'_>,
+        endpoint: Option<Arc<str>>,
+    ) {
+        if let Some(why) = unknown_revision(request) {
+            return self.deny(io, reply.edge, 400, &why);
+        }
+        if request.headers.mcp_session_id.is_none() {
+            return self.deny(io, reply.edge, 400, super::batches::NO_SESSION);
+        }
+        self.to_session(io, reply, request, endpoint, request.body, None);
+    }
+
+    /// Brings a message to the core of the session it names.
+    fn to_session(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        request: &Request<'_>,
+        endpoint: Option<Arc<str>>,
+        message: &[u8],
+        envelope: Option<Envelope>,
+    ) {
+        let key = reply.edge;
         let Some(text) = request.headers.mcp_session_id else {
             let why = "Mcp-Session-Id is missing: send initialize first, or speak 2026-07-28";
             return self.deny(io, key, 400, why);
@@ -286,7 +313,7 @@ impl Core {
         }
         let forwarded = |message| Forwarded { reply, token, endpoint: endpoint.clone(), message };
         if token.core == self.id {
-            self.session_message(io, reply, token, endpoint, message, Some(envelope));
+            self.session_message(io, reply, token, endpoint, message, envelope);
         } else if self.setup.cores.contains(&token.core) {
             let message = Bytes::copy_from_slice(message);
             io.post(token.core, Post::Forwarded(Box::new(forwarded(message))));
@@ -305,123 +332,19 @@ impl Core {
     pub(super) fn endpoint(&self, name: &str) -> Option<Arc<str>> {
         self.names.get_key_value(name).map(|(name, _)| Arc::clone(name))
     }
-
-    fn mcp_get(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {
-        let Some((exchange, reply)) = self.exchange_mut(key) else { return };
-        if !exchange.accepts_stream {
-            return self.deny(io, key, 406, "Accept must list text/event-stream");
-        }
-        let Some(text) = request.headers.mcp_session_id else {
-            return self.not_allowed(io, key, b"POST");
-        };
-        let Some(token) = Token::parse(text.as_bytes()) else {
-            return self.deny(io, key, 404, "this session has ended: send initialize again");
-        };
-        exchange.token = Some(token);
-        if token.core == self.id {
-            self.attach(io, reply, token);
-        } else if self.setup.cores.contains(&token.core) {
-            io.post(token.core, Post::Attach { to: reply, token });
-        } else {
-            self.deny(io, key, 404, "this session has ended: send initialize again");
-        }
-    }
-
-    fn mcp_delete(&mut self, io: &mut Io, key: Key, request: &Request<'_>) {
-        let Some((_, reply)) = self.exchange_mut(key) else { return };
-        let Some(text) = request.headers.mcp_session_id else {
-            return self.not_allowed(io, key, b"POST");
-        };
-        let token = Token::parse(text.as_bytes());
-        match token.filter(|token| self.setup.cores.contains(&token.core)) {
-            Some(token) if token.core == self.id => self.end_session(io, reply, token),
-            Some(token) => io.post(token.core, Post::End { reply, token }),
-            None => self.deny(io, key, 404, "this session has ended"),
-        }
-    }
-
-    fn sse_get(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {
-        let endpoint = match name.map(|name| self.endpoint(name)) {
-            Some(None) => return self.deny(io, key, 404, "there is no upstream of this name"),
-            Some(known) => known,
-            None => None,
-        };
-        let token = Token::new(self.id, io.random(), io.random());
-        let limit = self.setup.plan.limits.message_bytes;
-        let http10 = request.http10;
-        let Some(Edge { stream, kind: Kind::Http(http), .. }) = self.edges.get_mut(key) else {
-            return;
-        };
-        let line = Box::new(Line::new(limit, endpoint));
-        http.doing = Doing::Channel { token, line, http10 };
-        let path = format!("/messages?sessionId={token}");
-        io.send_with(*stream, |out| {
-            let mut event = Vec::new();
-            sse::encode::event(&mut event, Some("endpoint"), None, &[path.as_bytes()]);
-            if http10 {
-                encode::sse_head_http10(out, &[]);
-                out.extend_from_slice(&event);
-            } else {
-                encode::sse_head(out, &[], true);
-                encode::chunk(out, &[&event]);
-            }
-        });
-        self.channels.insert(token, key);
-        self.opened_stream(io, key);
-    }
-
-    fn sse_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, query: &str) {
-        let Some((_, reply)) = self.exchange_mut(key) else { return };
-        if !is_json(request) {
-            return self.deny(io, key, 415, "Content-Type must be application/json");
-        }
-        let id = query.split('&').find_map(|pair| pair.strip_prefix("sessionId="));
-        let token = id.and_then(|id| Token::parse(id.as_bytes()));
-        match token.filter(|token| self.setup.cores.contains(&token.core)) {
-            None => self.deny(io, key, 404, "this session has ended: open /sse again"),
-            Some(token) if token.core == self.id => {
-                self.channel_post(io, reply, token, request.body);
-            }
-            Some(token) => {
-                let message = Bytes::copy_from_slice(request.body);
-                let forwarded = Forwarded { reply, token, endpoint: None, message };
-                io.post(token.core, Post::Forwarded(Box::new(forwarded)));
-            }
-        }
-    }
-
-    /// A stream that lives as long as its connection was opened: it gets comments.
-    pub(super) fn opened_stream(&mut self, io: &mut Io, key: Key) {
-        if let Some(edge) = self.edges.get_mut(key) {
-            io.cancel(edge.timer);
-            let token = super::timers::Timer::Edge(key).token();
-            edge.timer = io.timer(super::edge::KEEP_ALIVE_EVERY, token);
-        }
-    }
-
-    /// Turns a waiting GET into the stream of its session.
-    pub(super) fn open_session_stream(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
-        let Some(Edge { stream, kind: Kind::Http(http), .. }) = self.edges.get_mut(to.edge) else {
-            return;
-        };
-        let Doing::Waiting(exchange) = http.doing else { return };
-        if http.exchange != to.exchange {
-            return;
-        }
-        http.doing = Doing::SessionStream { token, http10: exchange.http10 };
-        io.send_with(*stream, |out| {
-            match exchange.http10 {
-                true => encode::sse_head_http10(out, &[]),
-                false => encode::sse_head(out, &[], exchange.keep_alive),
-            }
-            // Some clients wait for the first bytes before they trust the stream.
-            deliver::keep_alive(out, exchange.http10);
-        });
-        self.opened_stream(io, to.edge);
-    }
 }
 
-fn is_json(request: &Request<'_>) -> bool {
+/// Why the revision that a request names is none.
+pub(super) fn unknown_revision(request: &Request<'_>) -> Option<String> {
+    let text = request.headers.mcp_protocol_version?;
+    if Revision::parse(text).is_some() {
+        return None;
+    }
+    let known: Vec<_> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
+    Some(format!("MCP-Protocol-Version {text:?} is not one of {}", known.join(", ")))
+}
+
+pub(super) fn is_json(request: &Request<'_>) -> bool {
     request.headers.content_type.is_some_and(|text| {
         let kind = text.split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("application/json")

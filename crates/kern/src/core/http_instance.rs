@@ -17,6 +17,8 @@ use super::{Core, Io};
 
 /// Wait before a server's own stream is opened again.
 const STREAM_AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait a server can ask for before its own stream is opened again.
+const STREAM_AGAIN_MOST: Duration = Duration::from_secs(300);
 /// How long the end of a session may take to tell.
 const DELETE_MOST: Duration = Duration::from_secs(2);
 
@@ -124,6 +126,7 @@ impl Core {
         let Some(wire) = hosted.http() else { return };
         wire.session_id = None;
         wire.messages = None;
+        wire.last_event = None;
         wire.held = None;
         wire.deleting = false;
         if transport == Transport::HttpSse {
@@ -151,7 +154,7 @@ impl Core {
 
     pub(super) fn open_stream(&mut self, io: &mut Io, key: Key, headers: &[(String, Vec<u8>)]) {
         let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
-        let last = wire.last_event.take();
+        let last = wire.last_event.clone();
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         let opened = self.with_link(io, Which::Private(key), &[], |link, wire, now, _| {
@@ -238,12 +241,15 @@ impl Core {
         }
         // Without a stream (405) a server just has nothing to say by itself.
         let failed = match how {
+            // It may not know the place any more: then from the beginning.
+            Ended::Refused { status: 400 | 404, .. } if wire.last_event.take().is_some() => false,
             Ended::Refused { .. } => return,
             Ended::Complete { .. } => false,
             Ended::Failed { .. } => true,
         };
         wire.stream_failures = if failed { (wire.stream_failures + 1).min(5) } else { 0 };
-        wire.stream_due = Some(now + STREAM_AGAIN * (1 << wire.stream_failures));
+        let wait = wire.stream_retry.unwrap_or_default().clamp(STREAM_AGAIN, STREAM_AGAIN_MOST);
+        wire.stream_due = Some(now + wait * (1 << wire.stream_failures));
         if failed {
             self.doubt_own(io, key);
         }
@@ -279,6 +285,7 @@ impl HttpWire {
             stream: None,
             messages: None,
             last_event: None,
+            stream_retry: None,
             stream_due: None,
             stream_failures: 0,
             own: Vec::new(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kern_control::Remote;
+use kern_mcp::envelope::ScanFault;
 use kern_mcp::{Envelope, scan};
 use kern_reactor::Target;
 use kern_terms::{FlightId, Instant, Key};
@@ -263,11 +264,28 @@ impl Core {
                     wire.session_id = Some(session_id);
                 }
             }
-            Happening::Message { tag, body, event, id, .. } => {
+            Happening::Message { tag, body, event, id, retry_ms, .. } => {
                 let message = body.bytes(chunk);
-                self.link_message(io, which, tag, message, event.as_deref(), id);
+                if id.is_some() || retry_ms.is_some() {
+                    self.link_place(which, tag, id, retry_ms);
+                }
+                self.link_message(io, which, tag, message, event.as_deref());
             }
             Happening::Ended { tag, how, .. } => self.link_ended(io, which, tag, how),
+        }
+    }
+
+    /// An event named a place in its stream, or a time to wait before it is asked for again.
+    fn link_place(&mut self, which: Which, tag: u64, id: Option<String>, retry_ms: Option<u64>) {
+        if tag & (OWN | STREAM | ASIDE | POSTED) == 0 {
+            return self.note_place(tag, id.as_deref(), retry_ms);
+        }
+        if let Which::Private(key) = which
+            && tag & STREAM != 0
+            && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
+        {
+            wire.last_event = id.or(wire.last_event.take()).filter(|id| !id.is_empty());
+            wire.stream_retry = retry_ms.map(Duration::from_millis).or(wire.stream_retry);
         }
     }
 
@@ -278,15 +296,11 @@ impl Core {
         tag: u64,
         message: &[u8],
         event: Option<&str>,
-        id: Option<String>,
     ) {
         if let Which::Private(key) = which
             && tag & STREAM != 0
             && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
         {
-            if id.is_some() {
-                wire.last_event = id;
-            }
             if event == Some("endpoint") {
                 wire.messages = Some(same_host_path(message));
                 let now = self.now;
@@ -298,6 +312,11 @@ impl Core {
         }
         let envelope = match scan(message, &self.scan_limits) {
             Ok(envelope) => envelope,
+            Err(error)
+                if error.fault == ScanFault::Batch && self.link_batch(io, which, tag, message) =>
+            {
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "an upstream sent what is no message");
                 return self.unreadable(io, tag, message, &error.to_string());

@@ -345,7 +345,7 @@ impl Core {
                 self.notify_session(io, session, Method::ResourcesUpdated, &params);
             }
             None => {
-                let stream = self.streams.get(&session).copied();
+                let stream = self.own_stream(session);
                 if let Some(to) = stream.or_else(|| self.only_call(session)) {
                     self.deliver(io, to, message, Ending::More);
                 }
@@ -415,7 +415,7 @@ impl Core {
     }
 
     fn notify_session(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
-        let stream = self.streams.get(&key).copied();
+        let stream = self.own_stream(key);
         let Some(to) = stream.or_else(|| self.only_call(key)) else { return };
         let mut out = Vec::new();
         kern_mcp::encode::notification(&mut out, method.as_str(), Some(params));

@@ -9,6 +9,7 @@
 
 mod answers;
 mod asks;
+mod batches;
 mod cards;
 mod channel;
 mod deliver;
@@ -22,6 +23,7 @@ mod http_edge;
 mod http_entry;
 mod http_instance;
 mod http_link;
+mod http_streams;
 mod interest;
 mod lists;
 mod local;
@@ -29,6 +31,7 @@ mod pages;
 mod pipe;
 mod place;
 mod registry;
+mod resume;
 mod returns;
 mod rounds;
 mod sessions;
@@ -40,6 +43,7 @@ mod task_listens;
 mod task_seal;
 mod tasks;
 pub mod timers;
+mod trails;
 mod upstreams;
 mod wants;
 pub mod words;
@@ -139,11 +143,16 @@ pub struct Core {
     sessions: Sessions,
     /// Where a session's messages go that belong to no exchange.
     streams: HashMap<Key, ReplyTo>,
+    /// The open event streams of each session.
+    trails: HashMap<Key, Vec<trails::Trail>>,
+    /// Bytes of messages kept for clients that resume a stream.
+    kept_bytes: usize,
     /// What a session with servers of its own sees.
     views: HashMap<Key, Arc<View>>,
     /// Streams of HTTP+SSE clients, by the token their endpoint carries.
     channels: HashMap<Token, Key>,
     asks: Slab<asks::Ask>,
+    batches: Slab<batches::Batch>,
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
     task_book: task_book::TaskBook,
@@ -203,9 +212,12 @@ impl Core {
             again: Vec::new(),
             stdio_edge: None,
             streams: HashMap::new(),
+            trails: HashMap::new(),
+            kept_bytes: 0,
             views: HashMap::new(),
             channels: HashMap::new(),
             asks: Slab::new(),
+            batches: Slab::new(),
             listens: Slab::new(),
             wants: HashMap::new(),
             task_book: task_book::TaskBook::default(),
@@ -269,10 +281,17 @@ impl Core {
                 self.session_lost(io, upstream, session_id);
             }
             Post::Forwarded(forwarded) => self.forwarded(io, *forwarded),
-            Post::Deliver { to, message, ending } => self.deliver(io, to, &message, ending),
-            Post::Attach { to, token } => self.attach(io, to, token),
-            Post::Gone { reply, token } => self.exchange_gone(io, reply, token),
-            Post::End { reply, token } => self.end_session(io, reply, token),
+            Post::Deliver { to, message, ending, mark } => {
+                self.write(io, to, &message, ending, mark);
+            }
+            Post::Attach { to, token, endpoint, last } => {
+                self.attach(io, to, token, endpoint.as_ref(), last.as_deref());
+            }
+            Post::Open { to, token, mark } => self.open_session_stream(io, to, token, mark),
+            Post::Gone { reply, token } => self.exchange_gone(reply, token),
+            Post::End { reply, token, endpoint } => {
+                self.end_session(io, reply, token, endpoint.as_ref());
+            }
             Post::Dispatch(dispatch) => self.dispatched(io, *dispatch),
             Post::Cancel { upstream, flight } => self.cancel_at_host(io, upstream, flight),
             Post::Return { upstream, flight, message, envelope } => {
@@ -306,6 +325,7 @@ impl Core {
             Timer::Edge(edge) => self.edge_timer(io, edge),
             Timer::Flight(flight) => self.flight_overdue(io, flight),
             Timer::Step(flight) => self.step(io, flight),
+            Timer::Resume(flight) => self.resume_call(io, flight),
             Timer::Instance(key) => self.instance_wake(io, key),
             Timer::Stopping(key) => self.stopping_overdue(io, key),
             Timer::Sweep => self.sweep(io),
@@ -320,6 +340,7 @@ impl Core {
         self.settle(io);
         self.sweep_links(io);
         self.sweep_sessions(io);
+        self.sweep_trails();
         self.sweep_asks(io);
     }
 

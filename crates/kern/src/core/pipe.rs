@@ -222,6 +222,12 @@ impl Core {
     }
 
     fn pipe_line(&mut self, io: &mut Io, key: Key, line: &[u8]) {
+        if !line.starts_with(b"[") || !self.pipe_batch(io, key, line) {
+            self.pipe_message(io, key, line);
+        }
+    }
+
+    pub(super) fn pipe_message(&mut self, io: &mut Io, key: Key, line: &[u8]) {
         match scan(line, &self.scan_limits) {
             Ok(envelope) => self.server_message(io, key, line, &envelope),
             Err(error) => {

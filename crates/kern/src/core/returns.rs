@@ -248,7 +248,7 @@ impl Core {
         {
             return;
         }
-        if let Some(to) = self.streams.get(&session).copied().or_else(|| self.only_call(session)) {
+        if let Some(to) = self.own_stream(session).or_else(|| self.only_call(session)) {
             match envelope.method {
                 Method::LogMessage => self.deliver_if_room(io, to, message),
                 _ => self.deliver(io, to, message, Ending::More),

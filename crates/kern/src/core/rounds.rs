@@ -110,6 +110,7 @@ impl Core {
         flight.parked = None;
         flight.sent_in = None;
         flight.sent_again = false;
+        flight.resume = None;
         let (session, id) = (flight.session, flight.id.clone());
         let key = self.flights.insert(flight);
         let number = self.flight_id(key);
@@ -156,7 +157,7 @@ impl Core {
     fn ask_route(&self, flight: &Flight) -> Option<ReplyTo> {
         match flight.reply.streams {
             true => Some(flight.reply),
-            false => self.streams.get(&flight.session?).copied(),
+            false => self.own_stream(flight.session?),
         }
     }
 

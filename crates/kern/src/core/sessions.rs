@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kern_mcp::envelope::ScanFault;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Kind, Method, scan};
 use kern_session::Token;
@@ -34,6 +35,9 @@ impl Core {
     ) {
         let envelope = match envelope.map_or_else(|| scan(message, &self.scan_limits), Ok) {
             Ok(envelope) => envelope,
+            Err(error) if error.fault == ScanFault::Batch => {
+                return self.session_batch(io, reply, token, endpoint.as_ref(), message);
+            }
             Err(error) => {
                 tracing::debug!(%error, "a forwarded message does not scan");
                 return;
@@ -50,6 +54,7 @@ impl Core {
             return self.session_ended(io, reply, message, &envelope);
         }
         let revision = session.revision;
+        let reply = ReplyTo { session: reply.streams.then_some(key), ..reply };
         let inbound = Inbound { reply, endpoint, message, envelope, revision, session: Some(key) };
         match inbound.envelope.kind {
             Kind::Request => pipeline::request(self, io, &inbound),
@@ -62,6 +67,26 @@ impl Core {
                 pipeline::response(self, io, &inbound);
             }
         }
+    }
+
+    /// An array that names a session of this core.
+    fn session_batch(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        token: Token,
+        endpoint: Option<&Arc<str>>,
+        message: &[u8],
+    ) {
+        let known = self.sessions.find(&token);
+        let session = known.and_then(|key| self.sessions.get_mut(key));
+        let session = session.filter(|session| session.endpoint.as_ref() == endpoint);
+        let (Some(key), Some(session)) = (known, session) else {
+            return self.deny_stream(io, reply);
+        };
+        session.seen = self.now;
+        let reply = ReplyTo { session: reply.streams.then_some(key), ..reply };
+        self.batch(io, reply, key, message);
     }
 
     fn session_ended(&mut self, io: &mut Io, reply: ReplyTo, message: &[u8], envelope: &Envelope) {
@@ -88,36 +113,14 @@ impl Core {
         }
     }
 
-    /// A GET asks for the stream of its session. A second one replaces the first: the client lost
-    /// it without our hearing of it.
-    pub(super) fn attach(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
-        if token.core != self.id {
-            return self.open_session_stream(io, to, token);
-        }
-        let Some(key) = self.sessions.find(&token) else { return self.deny_stream(io, to) };
-        match self.streams.insert(key, to) {
-            Some(previous) => self.deliver(io, previous, b"", Ending::Nothing),
-            None => self.connected(key, 1),
-        }
-        // The stream's own core opens it, now that the session is known to exist.
-        match to.core == self.id {
-            true => self.open_session_stream(io, to, token),
-            false => self.deliver_open(io, to, token),
-        }
-    }
-
-    fn deliver_open(&mut self, io: &mut Io, to: ReplyTo, token: Token) {
-        io.post(to.core, super::words::Post::Attach { to, token });
-    }
-
-    fn deny_stream(&mut self, io: &mut Io, to: ReplyTo) {
+    pub(super) fn deny_stream(&mut self, io: &mut Io, to: ReplyTo) {
         let mut out = Vec::new();
         let why = "this session has ended: send initialize again";
         kern_mcp::encode::error(&mut out, None, kern_mcp::errors::INVALID_REQUEST, why, None);
         self.deliver(io, to, &out, Ending::Answer(404));
     }
 
-    fn connected(&mut self, key: Key, change: i32) {
+    pub(super) fn connected(&mut self, key: Key, change: i32) {
         let now = self.now;
         if let Some(session) = self.sessions.get_mut(key) {
             session.connections = session.connections.saturating_add_signed(change);
@@ -125,18 +128,16 @@ impl Core {
         }
     }
 
-    /// A connection of a session is gone. Its requests go on (the old era does not cancel by
-    /// disconnecting); its stream is no longer there.
-    pub(super) fn exchange_gone(&mut self, _io: &mut Io, reply: ReplyTo, token: Option<Token>) {
-        let Some(key) = token.and_then(|token| self.sessions.find(&token)) else { return };
-        if self.streams.get(&key) == Some(&reply) {
-            self.streams.remove(&key);
-            self.connected(key, -1);
-        }
-    }
-
-    pub(super) fn end_session(&mut self, io: &mut Io, reply: ReplyTo, token: Token) {
-        match self.sessions.find(&token) {
+    pub(super) fn end_session(
+        &mut self,
+        io: &mut Io,
+        reply: ReplyTo,
+        token: Token,
+        endpoint: Option<&Arc<str>>,
+    ) {
+        let of = |session: &kern_session::Session| session.endpoint.as_ref() == endpoint;
+        let known = self.sessions.find(&token);
+        match known.filter(|key| self.sessions.get(*key).is_some_and(of)) {
             Some(key) => {
                 self.close_session(io, key);
                 self.deliver(io, reply, b"", Ending::Done);
@@ -150,6 +151,8 @@ impl Core {
         let Some(session) = self.sessions.close(key) else { return };
         self.views.remove(&key);
         self.task_book.session_ended(key);
+        self.end_batches(io, key);
+        self.end_trails(io, key, session.replay);
         for flight in session.calls.into_values() {
             self.cancel_flight(io, flight);
         }

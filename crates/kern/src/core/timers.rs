@@ -22,6 +22,8 @@ pub enum Timer {
     Sweep,
     /// Requests for lists waited long enough.
     Lists,
+    /// The rest of a flight's stream is to be asked for.
+    Resume(Key),
     /// Draining took too long.
     Drain,
     /// The grace period of an upstream that is down ends.
@@ -49,6 +51,7 @@ impl Timer {
             Self::Lists => pack(6, number(0)),
             Self::Drain => pack(7, number(0)),
             Self::Grace(upstream) => pack(8, number(upstream)),
+            Self::Resume(key) => pack(9, key),
         }
     }
 
@@ -65,6 +68,7 @@ impl Timer {
             6 => Self::Lists,
             7 => Self::Drain,
             8 => Self::Grace(generation),
+            9 => Self::Resume(key),
             _ => Self::Sweep,
         }
     }
@@ -85,6 +89,7 @@ mod tests {
             Timer::Stopping(key),
             Timer::Sweep,
             Timer::Lists,
+            Timer::Resume(key),
             Timer::Drain,
             Timer::Grace(7),
         ] {

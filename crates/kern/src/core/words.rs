@@ -12,6 +12,7 @@ use bytes::Bytes;
 use kern_control::{Instances, Launch, Plan, ToolFilter};
 use kern_mcp::Envelope;
 use kern_route::{Catalog, Lists};
+use kern_session::EventId;
 use kern_terms::{CoreId, FlightId, Key, Revision};
 
 /// What an error says of an upstream on its first start: asking again later may work.
@@ -63,8 +64,9 @@ pub struct Spec {
     pub unix: Option<PathBuf>,
 }
 
-/// Where an answer goes: one exchange of one client connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an answer goes: one exchange of one client connection. Two are the same if they lead to
+/// the same place, whatever else is known of it.
+#[derive(Clone, Copy, Debug)]
 pub struct ReplyTo {
     /// The core of the connection.
     pub core: CoreId,
@@ -72,8 +74,40 @@ pub struct ReplyTo {
     pub edge: Key,
     /// Which exchange of it; an answer to another one is dropped.
     pub exchange: u32,
+    /// The client takes an answer as JSON.
+    pub json: bool,
     /// More than the answer can be sent there: the client reads event streams, or lines.
     pub streams: bool,
+    /// The session on the core that answers, where the exchange can become a stream of it.
+    pub session: Option<Key>,
+    /// The batch on the core that answers, where the request is one of several.
+    pub batch: Option<Key>,
+}
+
+impl ReplyTo {
+    /// A place that takes any message.
+    pub fn new(core: CoreId, edge: Key, exchange: u32) -> Self {
+        Self { core, edge, exchange, json: true, streams: true, session: None, batch: None }
+    }
+}
+
+impl PartialEq for ReplyTo {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |it: &Self| (it.core, it.edge, it.exchange, it.batch);
+        place(self) == place(other)
+    }
+}
+
+impl Eq for ReplyTo {}
+
+/// What makes an event one of a stream that can be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its id.
+    pub id: EventId,
+    /// If the stream opens with it, an event without data goes before, so that the client has an
+    /// id from the start (2025-11-25, SEP-1699).
+    pub prime: bool,
 }
 
 /// How a message for a client ends its exchange.
@@ -91,6 +125,11 @@ pub enum Ending {
     /// No answer will come (a cancelled request), or a session's own stream is over: end without
     /// one.
     Nothing,
+    /// The connection closes, the stream goes on: the client asks for the rest after so many
+    /// milliseconds (2025-11-25, SEP-1699).
+    Poll(u32),
+    /// A stream was asked for again that is over: 204.
+    Over,
 }
 
 /// A client's message on its way to the core that holds the client's session.
@@ -209,13 +248,20 @@ pub enum Post {
     /// A client's message for a session of the receiver.
     Forwarded(Box<Forwarded>),
     /// A message for a client connection of the receiver.
-    Deliver { to: ReplyTo, message: Bytes, ending: Ending },
+    Deliver { to: ReplyTo, message: Bytes, ending: Ending, mark: Option<Mark> },
+    /// A GET for a stream of a session of the receiver, from an event on if it names one.
+    Attach {
+        to: ReplyTo,
+        token: kern_session::Token,
+        endpoint: Option<Arc<str>>,
+        last: Option<Bytes>,
+    },
     /// A client connection of the receiver may open its stream: `Mcp-Session-Id` was accepted.
-    Attach { to: ReplyTo, token: kern_session::Token },
+    Open { to: ReplyTo, token: kern_session::Token, mark: Option<Mark> },
     /// The connection behind `reply` is gone: what it waits for can be cancelled.
     Gone { reply: ReplyTo, token: Option<kern_session::Token> },
     /// A client ends its session.
-    End { reply: ReplyTo, token: kern_session::Token },
+    End { reply: ReplyTo, token: kern_session::Token, endpoint: Option<Arc<str>> },
     /// A call for an instance of the receiver.
     Dispatch(Box<Dispatch>),
     /// A call that is no longer wanted.

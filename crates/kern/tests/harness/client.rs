@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::http::{Conn, Response, bare, post};
+use super::http::{Conn, Head, Response, bare, post};
 use super::{Kern, PATIENCE};
 
 /// A client.
@@ -150,6 +150,20 @@ impl Client {
         Pending { conn, head_read: false, single: None }
     }
 
+    /// Sends a body as it is; its answer is left to the caller.
+    #[track_caller]
+    pub fn begin_raw(&self, body: &str) -> Conn {
+        let mut conn = Conn::tcp(self.address);
+        assert!(conn.send(self.raw(body, &[])));
+        conn
+    }
+
+    /// The same client at another endpoint.
+    pub fn at(mut self, path: &str) -> Client {
+        self.path = path.to_owned();
+        self
+    }
+
     /// The whole JSON-RPC answer.
     #[track_caller]
     pub fn request(&mut self, method: &str, params: Value) -> Value {
@@ -206,13 +220,21 @@ impl Client {
     /// Opens the session's own stream.
     #[track_caller]
     pub fn stream(&self) -> Pending {
-        let mut conn = Conn::tcp(self.address);
-        let session = self.session.clone().unwrap();
-        let headers = [("Accept", "text/event-stream"), ("Mcp-Session-Id", session.as_str())];
-        conn.send(bare("GET", &self.path, &headers));
-        let head = conn.head(PATIENCE).unwrap();
+        let (conn, head) = self.get(&self.path, None);
         assert_eq!(head.status, 200, "{head:?}");
         Pending { conn, head_read: true, single: None }
+    }
+
+    /// Asks for a stream of the session at `path`, from an event on.
+    #[track_caller]
+    pub fn get(&self, path: &str, last: Option<&str>) -> (Conn, Head) {
+        let mut conn = Conn::tcp(self.address);
+        let session = self.session.clone().unwrap();
+        let mut headers = vec![("Accept", "text/event-stream"), ("Mcp-Session-Id", &*session)];
+        headers.extend(last.map(|id| ("Last-Event-ID", id)));
+        conn.send(bare("GET", path, &headers));
+        let head = conn.head(PATIENCE).unwrap();
+        (conn, head)
     }
 
     /// Ends the session; the status.
@@ -240,8 +262,13 @@ impl Pending {
         if self.single.is_some() {
             return self.single.take();
         }
-        let event = self.conn.event(limit.saturating_sub(started.elapsed()))?;
-        Some(serde_json::from_str(&event.data).unwrap())
+        loop {
+            let event = self.conn.event(limit.saturating_sub(started.elapsed()))?;
+            // Some events only say from where a stream can be resumed.
+            if !event.data.is_empty() {
+                return Some(serde_json::from_str(&event.data).unwrap());
+            }
+        }
     }
 
     /// The messages until the answer, and the answer last.

@@ -72,6 +72,8 @@ impl Response {
 pub struct Event {
     pub name: String,
     pub data: String,
+    pub id: Option<String>,
+    pub retry_ms: Option<u64>,
 }
 
 impl Conn {
@@ -285,14 +287,19 @@ impl Conn {
 fn parse_event(text: &str) -> Option<Event> {
     let mut name = "message".to_owned();
     let mut data: Vec<&str> = Vec::new();
+    let (mut id, mut retry_ms) = (None, None);
     for line in text.lines() {
         if let Some(value) = line.strip_prefix("event:") {
             name = value.trim().to_owned();
         } else if let Some(value) = line.strip_prefix("data:") {
             data.push(value.strip_prefix(' ').unwrap_or(value));
+        } else if let Some(value) = line.strip_prefix("id:") {
+            id = Some(value.trim().to_owned());
+        } else if let Some(value) = line.strip_prefix("retry:") {
+            retry_ms = value.trim().parse().ok();
         }
     }
-    (!data.is_empty()).then(|| Event { name, data: data.join("\n") })
+    (!data.is_empty()).then(|| Event { name, data: data.join("\n"), id, retry_ms })
 }
 
 /// A request with the headers every client sends, and `more`.
