@@ -102,11 +102,8 @@ static SERVERS: &[Cannot] = &[
 ];
 
 /// A client's scenario that waits for what is being built: its revision, the agent's era, its name.
-static CLIENTS: &[(&str, &str, &str)] = &[
-    (LEGACY, "legacy", "sse-retry"),
-    (LEGACY, "modern", "sse-retry"),
-    (LEGACY, "modern", "elicitation-sep1034-client-defaults"),
-];
+static CLIENTS: &[(&str, &str, &str)] =
+    &[(LEGACY, "modern", "elicitation-sep1034-client-defaults")];
 
 impl Cannot {
     /// Whether it may pass today: what it waits for may have come.

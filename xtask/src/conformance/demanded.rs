@@ -3,7 +3,7 @@
 /// Those of servers.
 pub(super) fn of_servers(revision: &str) -> &'static [&'static str] {
     match revision {
-        "2025-11-25" => &["server-session-lifecycle", "json-schema-2020-12"],
+        "2025-11-25" => &["server-session-lifecycle", "server-sse-polling", "json-schema-2020-12"],
         "2026-07-28" => &[
             "json-schema-2020-12",
             "http-header-validation",

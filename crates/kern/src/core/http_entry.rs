@@ -270,7 +270,7 @@ impl Core {
             let inbound = Inbound { reply, endpoint, message, envelope, revision, session: None };
             return pipeline::request(self, io, &inbound);
         }
-        self.to_session(io, reply, request, endpoint, message, Some(envelope));
+        self.bring_to_session(io, reply, request, endpoint, message, Some(envelope));
     }
 
     /// An array of messages: only a session of 2025-03-26 may send one.
@@ -287,11 +287,11 @@ impl Core {
         if request.headers.mcp_session_id.is_none() {
             return self.deny(io, reply.edge, 400, super::batches::NO_SESSION);
         }
-        self.to_session(io, reply, request, endpoint, request.body, None);
+        self.bring_to_session(io, reply, request, endpoint, request.body, None);
     }
 
     /// Brings a message to the core of the session it names.
-    fn to_session(
+    fn bring_to_session(
         &mut self,
         io: &mut Io,
         reply: ReplyTo,

@@ -299,13 +299,12 @@ impl Core {
     ) {
         if let Which::Private(key) = which
             && tag & STREAM != 0
+            && event == Some("endpoint")
             && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
         {
-            if event == Some("endpoint") {
-                wire.messages = Some(same_host_path(message));
-                let now = self.now;
-                return self.drive(io, key, |instance, fx| instance.opened(now, fx));
-            }
+            wire.messages = Some(same_host_path(message));
+            let now = self.now;
+            return self.drive(io, key, |instance, fx| instance.opened(now, fx));
         }
         if message.is_empty() {
             return;
