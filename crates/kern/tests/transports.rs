@@ -14,6 +14,9 @@ use harness::lines::Lines;
 use harness::{Kern, PATIENCE, Setup, both, eventually, fixture_child, python, remote, script};
 use serde_json::{Value, json};
 
+/// The server's; its clients are of the old one.
+const ERAS: [&str; 2] = ["legacy", "modern"];
+
 /// A second upstream, so that names have prefixes.
 const ECHO: &str = "[upstream.echo]\nbuiltin = \"echo\"\n";
 
@@ -117,19 +120,23 @@ fn converse(channel: &mut dyn Channel, prefix: &str, revision: &str) {
 #[test]
 fn stdin_and_stdout_carry_all_a_client_does() {
     both(|driver| {
-        let config = fixture_child("fix", "legacy", "") + ECHO;
-        let mut kern = Setup::new(driver, config).stdio().start();
-        converse(&mut Lines::stdio(&mut kern), "fix__", "2025-11-25");
+        for era in ERAS {
+            let config = fixture_child("fix", era, "") + ECHO;
+            let mut kern = Setup::new(driver, config).stdio().start();
+            converse(&mut Lines::stdio(&mut kern), "fix__", "2025-11-25");
+        }
     });
 }
 
 #[test]
 fn a_unix_socket_carries_lines_and_http() {
     both(|driver| {
-        let config = fixture_child("fix", "legacy", "") + ECHO;
+        let config = fixture_child("fix", "legacy", "") + &fixture_child("new", "modern", "");
         let kern = Setup::new(driver, config).cores(2).start();
-        converse(&mut Lines::unix(&kern), "fix__", "2025-06-18");
-        converse(&mut Lines::unix(&kern), "fix__", "2024-11-05");
+        for prefix in ["fix__", "new__"] {
+            converse(&mut Lines::unix(&kern), prefix, "2025-06-18");
+            converse(&mut Lines::unix(&kern), prefix, "2024-11-05");
+        }
         let client = Client::modern(&kern, "/mcp/fix");
         let params = json!({ "name": "test_echo", "arguments": { "a": 1 } });
         let body = client.body("tools/call", params, 1);
@@ -147,11 +154,12 @@ fn a_unix_socket_carries_lines_and_http() {
 #[test]
 fn clients_of_http_with_sse_are_served_on_every_core() {
     both(|driver| {
-        let config = fixture_child("fix", "legacy", "") + &fixture_child("other", "both", "");
+        let config = fixture_child("fix", "legacy", "") + &fixture_child("other", "modern", "");
         let kern = Setup::new(driver, config).cores(3).start();
         for _ in 0..2 {
             converse(&mut OldSse::open(&kern, "/sse"), "fix__", "2024-11-05");
             converse(&mut OldSse::open(&kern, "/sse/fix"), "", "2024-11-05");
+            converse(&mut OldSse::open(&kern, "/sse/other"), "", "2024-11-05");
         }
         let mut one = OldSse::open(&kern, "/sse/other");
         let path = one.path.clone();

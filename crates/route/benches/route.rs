@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kern_route::{ListKind, Lists, PageLimits, View};
-use kern_terms::Revision;
+use kern_terms::{Era, Revision};
 
 const UPSTREAMS: usize = 20;
 const TOOLS: usize = 10_000;
@@ -69,7 +69,9 @@ fn main() {
     let write = best(20, |_| {
         out.clear();
         let limits = PageLimits { items: TOOLS, bytes: usize::MAX };
-        view.page(ListKind::Tools, None, limits).expect("no cursor").write_array(&mut out);
+        view.page(ListKind::Tools, None, limits)
+            .expect("no cursor")
+            .write_array(Era::Modern, &mut out);
     });
     println!("write all       {:8.2} ms, {} KiB", ms(write), out.len() >> 10);
     let middle = PageLimits { items: 100, bytes: usize::MAX };

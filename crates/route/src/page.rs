@@ -9,6 +9,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use kern_terms::Era;
 
 use crate::error::BadCursor;
 use crate::hash;
@@ -48,16 +49,19 @@ pub struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// The definitions as served, each a JSON object.
-    pub fn items(&self) -> impl ExactSizeIterator<Item = &'a Bytes> {
-        self.entries.iter().map(|entry| &entry.rendered)
+    /// The definitions as served to clients of `era`, each a JSON object.
+    pub fn items(&self, era: Era) -> impl ExactSizeIterator<Item = &'a Bytes> {
+        self.entries.iter().map(move |entry| match (era, &entry.rendered_legacy) {
+            (Era::Legacy, Some(legacy)) => legacy,
+            _ => &entry.rendered,
+        })
     }
 
     /// Appends the JSON array of the items.
-    pub fn write_array(&self, out: &mut Vec<u8>) {
-        out.reserve(2 + self.items().map(|item| item.len() + 1).sum::<usize>());
+    pub fn write_array(&self, era: Era, out: &mut Vec<u8>) {
+        out.reserve(2 + self.items(era).map(|item| item.len() + 1).sum::<usize>());
         out.push(b'[');
-        for (at, item) in self.items().enumerate() {
+        for (at, item) in self.items(era).enumerate() {
             if at > 0 {
                 out.push(b',');
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kern_mcp::names::is_upstream_name;
 use kern_route::{CURSOR_BYTES_MAX, ListKind, Lists, PageLimits, View, limits};
-use kern_terms::Revision;
+use kern_terms::{Era, Revision};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ proptest! {
                 let page = view.page(kind, cursor.as_deref(), PageLimits { items, bytes })
                     .expect("own cursors are good");
                 let mut array = Vec::new();
-                page.write_array(&mut array);
+                page.write_array(Era::Modern, &mut array);
                 let array: Vec<Value> = serde_json::from_slice(&array).expect("an array");
                 prop_assert!(!array.is_empty() || page.next.is_none());
                 prop_assert!(array.len() <= items.max(1));
@@ -211,7 +211,7 @@ proptest! {
             let view = merged(&given);
             let page = view.page(ListKind::Tools, cursor.as_deref(), PageLimits { items, bytes: 1 << 20 })
                 .expect("own cursors are good");
-            for item in page.items() {
+            for item in page.items(Era::Modern) {
                 let item: Value = serde_json::from_slice(item).expect("JSON");
                 let tool = item["title"].as_str().expect("a title")[1..].parse().expect("a number");
                 *shown.entry(tool).or_default() += 1;

@@ -66,7 +66,7 @@ impl Core {
             return self.refuse(io, inbound, Cause::InvalidParams, why);
         };
         let mut result = format!("{{\"{}\":", kind.member()).into_bytes();
-        page.write_array(&mut result);
+        page.write_array(inbound.revision.era(), &mut result);
         if let Some(next) = &page.next {
             result.extend_from_slice(format!(",\"nextCursor\":\"{next}\"").as_bytes());
         }

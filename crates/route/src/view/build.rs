@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
+use kern_mcp::era;
+use kern_terms::Era;
 
 use super::{Entry, Pattern, Shelf, Source, View, name, render::render, uri};
 use crate::kind::ListKind;
@@ -97,12 +99,17 @@ impl View {
                 let rendered = self.rendered(source, item, &exposed);
                 digest.write(&rendered);
                 digest.write_usize(rendered.len());
+                let modern_tool = kind == ListKind::Tools && lists.revision.era() == Era::Modern;
+                let rendered_legacy = modern_tool
+                    .then(|| era::tool::modern_to_legacy(&rendered).map(Bytes::from))
+                    .flatten();
                 let id = hash::stable(0, &[&lists.upstream, &item.key]);
                 self.shelves[kind.index()].push(&self.hasher, &exposed, |slot| Entry {
                     slot,
                     source: source as u32,
                     item: at as u32,
                     rendered,
+                    rendered_legacy,
                     id,
                 });
             }

@@ -80,6 +80,8 @@ pub(crate) struct Entry {
     item: u32,
     /// The definition as served: on one line, renamed where it must be.
     pub(crate) rendered: Bytes,
+    /// The same for clients of the old era, where that differs.
+    pub(crate) rendered_legacy: Option<Bytes>,
     /// Names this item in cursors: a hash of the upstream and the original name, so that it stays
     /// the same when the served name changes.
     pub(crate) id: u64,
