@@ -149,9 +149,8 @@ fn changes_reach_an_old_client_on_its_own_stream_and_only_those_it_wants() {
 
 #[test]
 fn a_client_hears_no_log_it_did_not_ask_for_and_each_call_asks_anew() {
-    both(|driver| {
-        let far = Remote::fixture(&["--era", "modern"]);
-        let kern = Setup::new(driver, remote("fix", &far.url("/mcp"), "")).start();
+    servers(|driver, _, config| {
+        let kern = Setup::new(driver, config).start();
         let mut client = Client::legacy(&kern, "/mcp/fix", json!({}));
         let count = |client: &mut Client| {
             let all = client.begin("tools/call", json!({ "name": "test_tool_with_logging" })).all();
@@ -165,5 +164,41 @@ fn a_client_hears_no_log_it_did_not_ask_for_and_each_call_asks_anew() {
             }
             assert_eq!(count(&mut client), expected, "{level:?}");
         }
+    });
+}
+
+#[test]
+fn no_client_hears_of_anothers_call_through_a_server_that_does_not_say_whose_a_log_is() {
+    servers(|driver, over, config| {
+        let kern = Setup::new(driver, config).cores(2).start();
+        let mut all = 0;
+        std::thread::scope(|scope| {
+            let kern = &kern;
+            let clients: Vec<_> = (0..4)
+                .map(|name| {
+                    scope.spawn(move || {
+                        let mut client = Client::legacy(kern, "/mcp/fix", json!({}));
+                        client.request("logging/setLevel", json!({ "level": "info" }));
+                        let label = format!("client {name}");
+                        let mut heard = 0;
+                        for ms in 0..30 {
+                            let arguments = json!({ "rounds": 0, "ms": ms % 4, "label": label });
+                            let params = json!({ "name": "test_rounds", "arguments": arguments });
+                            for message in client.begin("tools/call", params).all() {
+                                let data = message["params"]["data"].as_str();
+                                assert!(data.is_none_or(|it| it.starts_with(&label)), "{message}");
+                                heard += usize::from(data.is_some());
+                            }
+                        }
+                        heard
+                    })
+                })
+                .collect();
+            for client in clients {
+                all += client.join().unwrap();
+            }
+        });
+        // Over HTTP each message comes on its call's own stream.
+        assert!(over == "stdio" || all == 120, "{over}: {all}");
     });
 }

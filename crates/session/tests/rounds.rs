@@ -58,34 +58,12 @@ fn late() -> Instant {
     Instant::ZERO + ANSWER_MOST
 }
 
-#[test]
-fn every_state_knows_every_event() {
-    let message = result(&[Input::Form, Input::Roots], Some("s"));
-    let in_phase = |phase: Phase| {
-        let mut rounds = Rounds::new();
-        match phase {
-            Phase::Sent => {}
-            Phase::Asking => assert_eq!(require(&mut rounds, &message, ALL, 0), Step::Ask),
-            Phase::Over => assert_eq!(rounds.step(late(), Event::Ended), Step::Ignore),
-        }
-        assert_eq!(rounds.phase(), phase);
-        rounds
-    };
+/// For each state what each event of [`every_state_knows_every_event`] leads to.
+fn expected() -> [(Phase, [(Step, Phase); 7]); 3] {
     let unanswered = Step::Fail(RoundFault::Unanswered(Input::Form));
-    let state_only = result(&[], Some("s"));
-    type Act<'a> = (&'a str, &'a dyn Fn(&mut Rounds) -> Step);
-    let events: [Act<'_>; 7] = [
-        ("questions", &|it| require(it, &message, ALL, 10)),
-        ("a state", &|it| require(it, &state_only, ALL, 10)),
-        ("an answer", &|it| answer(it, 0, ACCEPT)),
-        ("somebody's answer", &|it| answer(it, 99, ACCEPT)),
-        ("a tick", &|it| it.step(Instant::ZERO, Event::Overdue)),
-        ("the deadline", &|it| it.step(late(), Event::Overdue)),
-        ("the end", &|it| it.step(Instant::ZERO, Event::Ended)),
-    ];
     use Phase::{Asking, Over, Sent};
     use Step::{Ask, Ignore, Retry, Wait};
-    let expected = [
+    [
         (
             Sent,
             [
@@ -122,8 +100,34 @@ fn every_state_knows_every_event() {
                 (Ignore, Over),
             ],
         ),
+    ]
+}
+
+#[test]
+fn every_state_knows_every_event() {
+    let message = result(&[Input::Form, Input::Roots], Some("s"));
+    let in_phase = |phase: Phase| {
+        let mut rounds = Rounds::new();
+        match phase {
+            Phase::Sent => {}
+            Phase::Asking => assert_eq!(require(&mut rounds, &message, ALL, 0), Step::Ask),
+            Phase::Over => assert_eq!(rounds.step(late(), Event::Ended), Step::Ignore),
+        }
+        assert_eq!(rounds.phase(), phase);
+        rounds
+    };
+    let state_only = result(&[], Some("s"));
+    type Act<'a> = (&'a str, &'a dyn Fn(&mut Rounds) -> Step);
+    let events: [Act<'_>; 7] = [
+        ("questions", &|it| require(it, &message, ALL, 10)),
+        ("a state", &|it| require(it, &state_only, ALL, 10)),
+        ("an answer", &|it| answer(it, 0, ACCEPT)),
+        ("somebody's answer", &|it| answer(it, 99, ACCEPT)),
+        ("a tick", &|it| it.step(Instant::ZERO, Event::Overdue)),
+        ("the deadline", &|it| it.step(late(), Event::Overdue)),
+        ("the end", &|it| it.step(Instant::ZERO, Event::Ended)),
     ];
-    for (phase, row) in expected {
+    for (phase, row) in expected() {
         for ((what, act), (step, after)) in events.iter().zip(row) {
             let mut rounds = in_phase(phase);
             assert_eq!(act(&mut rounds), step, "{phase:?}: {what}");

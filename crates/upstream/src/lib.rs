@@ -7,6 +7,7 @@
 //! Invariants: no I/O and no clock; an instance that failed is retried for ever, never given up;
 //! nothing a server sends can make this side keep more than its limits allow.
 
+pub mod audience;
 pub mod backoff;
 pub mod builtin;
 pub mod call;
@@ -14,4 +15,5 @@ pub mod http;
 pub mod instance;
 pub mod limits;
 
+pub use audience::Audience;
 pub use instance::{Effect, Instance, Profile, Transport};

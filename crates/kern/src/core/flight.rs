@@ -238,7 +238,11 @@ impl Core {
                 self.post_shared(io, key, &up, call);
             }
             Health::Up(_) => match upstream.hosted {
-                Some(hosted) => self.send_hosted(io, self.flight_id(key), hosted, call),
+                Some(hosted) => {
+                    let session = self.flights.get(key).and_then(|flight| flight.session);
+                    self.expect_logs(hosted, self.flight_id(key), session, call);
+                    self.send_hosted(io, self.flight_id(key), hosted, call);
+                }
                 None => {
                     let dispatch = self.dispatch(key, id, call);
                     io.post(self.setup.owner(id), Post::Dispatch(Box::new(dispatch)));
@@ -256,6 +260,7 @@ impl Core {
             name: call.name.map(str::to_owned),
             uri: call.uri.map(str::to_owned),
             from: call.from,
+            session: self.flights.get(key).and_then(|flight| flight.session),
             client_info: Bytes::copy_from_slice(call.client_info),
             client_capabilities: Bytes::copy_from_slice(call.client_capabilities),
             log_level: call.log_level,

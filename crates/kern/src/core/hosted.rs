@@ -13,7 +13,7 @@ use kern_route::{ListKind, Lists};
 use kern_terms::{Era, Instant, Key};
 use kern_upstream::http::HttpLink;
 use kern_upstream::instance::{Failure, OwnId, Phase};
-use kern_upstream::{Effect, Instance, Transport};
+use kern_upstream::{Audience, Effect, Instance, Transport};
 
 use super::pages::Sieve;
 use super::timers::Timer;
@@ -32,6 +32,8 @@ pub(super) struct Hosted {
     pub(super) session: Option<Key>,
     pub(super) instance: Instance,
     pub(super) wire: Wire,
+    /// Whose its log messages are, where all share it.
+    pub(super) audience: Audience,
     /// What it offers; replaced whole.
     pub(super) lists: Option<Arc<Lists>>,
     /// The next lists, while they are fetched.

@@ -54,6 +54,7 @@ impl Core {
         self.exits.insert(child.child, key);
         let limit = self.setup.plan.limits.message_bytes;
         if let Some(hosted) = self.hosted.get_mut(key) {
+            hosted.audience.clear();
             hosted.wire = Wire::Pipe(Box::new(Pipe {
                 child: child.child,
                 pipes: Some(child.pipes),
@@ -156,7 +157,24 @@ impl Core {
             client_capabilities: &dispatch.client_capabilities,
             log_level: dispatch.log_level,
         };
+        self.expect_logs(hosted, dispatch.flight, dispatch.session, &call);
         self.send_hosted(io, dispatch.flight, hosted, &call);
+    }
+
+    /// Notes that the log messages of a shared server may be about this call.
+    pub(super) fn expect_logs(
+        &mut self,
+        key: Key,
+        flight: FlightId,
+        session: Option<Key>,
+        call: &Call<'_>,
+    ) {
+        let asks = call.log_level.is_some() || call.envelope.log_level.is_some();
+        if let Some(hosted) = self.hosted.get_mut(key).filter(|_| asks)
+            && hosted.instance.revision().era() == Era::Modern
+        {
+            hosted.audience.sent(flight, session);
+        }
     }
 
     pub(super) fn cancel_at_host(&mut self, io: &mut Io, upstream: UpstreamId, flight: FlightId) {
@@ -173,6 +191,9 @@ impl Core {
 
     /// Tells a server that the answer to a call is no longer wanted.
     pub(super) fn cancel_hosted(&mut self, io: &mut Io, key: Key, flight: FlightId, why: &str) {
+        if let Some(hosted) = self.hosted.get_mut(key) {
+            hosted.audience.withdrawn(flight);
+        }
         let mut params = format!("{{\"requestId\":{},\"reason\":", flight.number()).into_bytes();
         kern_mcp::json::quote_into(&mut params, why);
         params.push(b'}');
@@ -243,11 +264,12 @@ impl Core {
 
     /// An answer that cannot be read: whoever waits for it is told now, not by the clock.
     fn answer_refused(&mut self, io: &mut Io, key: Key, id: &[u8], why: String) {
-        let Some(hosted) = self.hosted.get(key) else { return };
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
         if let Some(id) = OwnId::parse(id) {
             return self.own_failed(io, key, id, Failure::Broken(why));
         }
         let Some(flight) = json::integer_u64(id).and_then(FlightId::from_number) else { return };
+        hosted.audience.answered(flight);
         let (upstream, why) = (hosted.upstream, format!("upstream {:?}: {why}", hosted.spec.name));
         if flight.core() == self.id {
             self.flight_failed(io, upstream, flight, &why);

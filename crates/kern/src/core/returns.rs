@@ -210,9 +210,12 @@ impl Core {
         message: &[u8],
         envelope: &Envelope,
     ) {
-        let Some(known) = self.hosted.get(hosted) else { return };
+        let Some(known) = self.hosted.get_mut(hosted) else { return };
         let (upstream, session) = (known.upstream, known.session);
         if let Some(flight) = Self::flight_of(message, envelope) {
+            if envelope.kind.is_response() {
+                known.audience.answered(flight);
+            }
             let private = session.map(|_| hosted);
             return self.bring_back(io, upstream, private, flight, message, envelope);
         }
@@ -233,7 +236,7 @@ impl Core {
                 None if envelope.method == Method::TasksStatus => {
                     self.task_status_of_shared(io, upstream, message);
                 }
-                None => self.log_of_shared(upstream, message, envelope),
+                None => self.log_of_shared(io, hosted, message, envelope),
             },
         }
     }
@@ -263,11 +266,18 @@ impl Core {
         Some(self.flights.get(self.flight_key(*flight)?)?.reply)
     }
 
-    /// A shared server's log message does not say whose call it is about, so no client gets it.
-    fn log_of_shared(&self, upstream: UpstreamId, message: &[u8], envelope: &Envelope) {
-        if envelope.method == Method::LogMessage
-            && let Some(upstream) = self.upstreams.get(&upstream)
-        {
+    /// A shared server's log message does not say whose call it is about: where it could be about
+    /// calls of several clients, none of them gets it.
+    fn log_of_shared(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        let Some(hosted) = self.hosted.get(key) else { return };
+        let id = hosted.upstream;
+        if envelope.method != Method::LogMessage {
+            return;
+        }
+        if let Some(flight) = hosted.audience.hears() {
+            return self.bring_back(io, id, None, flight, message, envelope);
+        }
+        if let Some(upstream) = self.upstreams.get(&id) {
             let params = envelope.params.map(|span| span.of(message)).unwrap_or_default();
             let text = String::from_utf8_lossy(&params[..params.len().min(2_000)]);
             tracing::info!(upstream = &*upstream.spec.name, "{text}");

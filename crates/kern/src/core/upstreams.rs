@@ -178,6 +178,7 @@ impl Core {
             session,
             instance,
             wire,
+            audience: kern_upstream::Audience::default(),
             lists: None,
             building: None,
             waiting: VecDeque::new(),

@@ -162,6 +162,8 @@ pub struct Dispatch {
     pub uri: Option<String>,
     /// The client's revision.
     pub from: Revision,
+    /// The client's session, on the core of the flight.
+    pub session: Option<Key>,
     /// The client's `Implementation`, JSON.
     pub client_info: Bytes,
     /// The client's `ClientCapabilities` as a modern server is told them, JSON.
