@@ -47,18 +47,6 @@ const fn tasks(scenario: &'static str, check: &'static str) -> Cannot {
     cannot(MODERN, scenario, check, TASKS_PAGE, TASKS)
 }
 
-/// A log message names no request. A process that several clients share has one stdout for all.
-const LOGS_OF_SHARED: Cannot = Cannot {
-    revision: LEGACY,
-    label: Some("modern, pipe"),
-    scenario: "tools-call-with-logging",
-    check: "tools-call-with-logging",
-    page: "2026-07-28, server/utilities/logging",
-    sentence: "`notifications/message` is request-scoped: the server MUST NOT deliver it on a \
-               `subscriptions/listen` stream or on any stream other than the one carrying the \
-               response to the request that set the log level.",
-};
-
 const CAPABILITIES_PAGE: &str = "2025-11-25, basic/lifecycle";
 const CAPABILITIES: &str = "Only use capabilities that were successfully negotiated";
 
@@ -67,7 +55,6 @@ const MODERN: &str = "2026-07-28";
 
 #[rustfmt::skip]
 static SERVERS: &[Cannot] = &[
-    LOGS_OF_SHARED,
     // A legacy server hears of capabilities once, in `initialize`, and no error of its era says
     // that one is missing: only it knows that this tool would have needed one.
     cannot(MODERN, "server-stateless", "sep-2575-server-rejects-undeclared-capability", CAPABILITIES_PAGE, CAPABILITIES),
