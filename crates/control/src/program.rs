@@ -57,6 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(unix), ignore = "needs files that only Unix has")]
     fn a_name_is_found_where_a_shell_would_find_it() {
         let find = |program: &str| {
             find_program(program, "/nope::/bin:/usr/bin", Path::new("/"), Os::Linux, "")

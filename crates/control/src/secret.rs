@@ -393,6 +393,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(unix), ignore = "needs files that only Unix has")]
     fn references_of_kern_toml_are_read_on_use() {
         check(
             Syntax::Kern,

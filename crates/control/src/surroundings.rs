@@ -225,6 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
     fn state_lives_where_each_system_keeps_it() {
         let mut around = Surroundings::fixture();
         assert_eq!(around.state_folder(), Some("/home/u/.local/state/kern".into()));
@@ -243,6 +244,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(unix), ignore = "needs files that only Unix has")]
     fn a_pipe_or_an_endless_device_in_place_of_a_file_is_refused() {
         assert!(matches!(read_bounded(Path::new("/dev/zero"), 10), Err(ReadError::NotAFile)));
         assert!(matches!(read_bounded(Path::new("/nope/x"), 10), Err(ReadError::Absent)));

@@ -82,6 +82,7 @@ enabled = false
 "#;
 
 #[test]
+#[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
 fn every_setting_reaches_the_plan() {
     let Config { plan, discover, disabled, warnings } = accepted(FULL);
     let serve = ServePlan {

@@ -76,6 +76,7 @@ fn claude_desktop() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
 fn claude_code() {
     check(
         Shape::ClaudeState,
@@ -102,6 +103,7 @@ fn claude_code() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
 fn cursor_windsurf_cline_and_roo() {
     check(
         Shape::Editor,
@@ -147,6 +149,7 @@ fn cursor_windsurf_cline_and_roo() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
 fn vscode() {
     check(
         Shape::VsCode,
@@ -177,6 +180,7 @@ fn copilot() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "expects paths as Unix writes them")]
 fn gemini() {
     check(
         Shape::Gemini,

@@ -152,6 +152,7 @@ fn a_core_that_leaves_lets_closed_streams_deliver_and_then_ends() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "needs a shell")]
 fn a_child_is_heard_to_its_end() {
     check(|rig| {
         let path = std::env::var("PATH").unwrap();
@@ -187,6 +188,7 @@ fn a_child_is_heard_to_its_end() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "needs a shell")]
 fn the_last_words_of_a_child_that_does_not_listen_are_heard() {
     check(|rig| {
         let path = std::env::var("PATH").unwrap();

@@ -4,8 +4,11 @@
 //! the source its event belongs to; a stream that may have more to read is either waiting for an
 //! edge or in the `ready` queue, never in neither.
 //!
-//! `unix` and `other` hold what differs between systems; `transfer` reads and writes.
+//! `unix`, and `other` with `console`, hold what differs between systems; `transfer` reads and
+//! writes.
 
+#[cfg(not(unix))]
+mod console;
 #[cfg(not(unix))]
 mod other;
 #[cfg(any(not(unix), test))]

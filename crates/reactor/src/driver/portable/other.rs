@@ -1,11 +1,12 @@
 //! The portable driver's system calls where there is no Unix: every stream is a TCP socket.
 //!
-//! Pipes, the console and the end of a child are pumped (see `pump`). Signals to children: whatever
-//! is asked for, the child is ended; there are no process groups. Signals of the process are not
-//! seen. None of this limits serving over TCP.
+//! Pipes, stdio and the end of a child are pumped (see `pump`). Signals to children: whatever is
+//! asked for, the child is ended; there are no process groups. Signals to this process come from
+//! the console (see `console`). None of this limits serving over TCP.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::windows::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
+use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
+pub(super) use super::console::Signals;
 use super::pump;
 use crate::driver::{Address, Socket};
 use crate::event::{ChildExit, Command, Listen, Local, Peer, Signal};
@@ -150,6 +153,8 @@ pub(super) struct Started {
 /// How often the waiting thread looks whether a child has ended.
 const EXIT_POLL: Duration = Duration::from_millis(20);
 
+/// Starts a child with a console of its own that is not shown: no window opens where this process
+/// has no console, and Ctrl-C at this one's is not the child's.
 pub(super) fn spawn(command: &Command) -> io::Result<Started> {
     let mut builder = std::process::Command::new(&command.program);
     builder.args(&command.args).env_clear();
@@ -157,6 +162,7 @@ pub(super) fn spawn(command: &Command) -> io::Result<Started> {
     if let Some(cwd) = &command.cwd {
         builder.current_dir(cwd);
     }
+    builder.creation_flags(CREATE_NO_WINDOW);
     builder.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = builder.spawn()?;
     let id = child.id();
@@ -202,23 +208,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Fails where it has ended.
         let _ = self.signal(Signal::Kill);
-    }
-}
-
-/// The process's signals, which are not seen here.
-pub(super) struct Signals;
-
-impl Signals {
-    pub(super) fn watch() -> io::Result<Self> {
-        Err(unsupported("watching signals"))
-    }
-
-    pub(super) fn register(&mut self, _registry: &Registry, _token: Token) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Signal> {
-        std::iter::empty()
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn when(wait: impl FnOnce() + Send + 'static) -> io::Result<TcpStream
     Ok(ours)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::process::{Command, Stdio};
 
