@@ -89,7 +89,7 @@ impl Ground {
         let results = self.out.join(format!("{label}-{revision}"));
         self.suite.run(&Leg::Server { url }, revision, &results, RUN)?;
         let scored = self.suite.scored(revision, "server")?;
-        let demanded = demanded::of_servers(revision);
+        let demanded = demanded::of_servers(revision, label);
         Run::read(label, revision, &scored, demanded, &results)
     }
 }

@@ -24,6 +24,9 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
     /// What came of an event stream and is no whole event yet.
     events: Vec<u8>,
+    /// The last event's id, and how long to wait before the rest is asked for.
+    place: Option<String>,
+    retry: Duration,
 }
 
 /// The head of a response.
@@ -50,12 +53,18 @@ fn failed(error: &std::io::Error) -> String {
 }
 
 impl Wire {
+    fn new(socket: impl Socket + 'static) -> Wire {
+        let retry = Duration::from_secs(1);
+        let (buffer, events) = (Vec::new(), Vec::new());
+        Wire { socket: Box::new(socket), buffer, events, place: None, retry }
+    }
+
     pub(crate) fn tcp(address: SocketAddr) -> Result<Wire, String> {
         let socket = TcpStream::connect(address).map_err(|error| failed(&error))?;
         let set = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
         set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
             .map_err(|error| failed(&error))?;
-        Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
+        Ok(Wire::new(socket))
     }
 
     #[cfg(unix)]
@@ -64,7 +73,7 @@ impl Wire {
         let set = socket.set_read_timeout(Some(PATIENCE));
         set.and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
             .map_err(|error| failed(&error))?;
-        Ok(Wire { socket: Box::new(socket), buffer: Vec::new(), events: Vec::new() })
+        Ok(Wire::new(socket))
     }
 
     #[cfg(not(unix))]
@@ -175,7 +184,9 @@ impl Wire {
         loop {
             if let Some(end) = self.events.windows(2).position(|two| two == b"\n\n") {
                 let raw: Vec<u8> = self.events.drain(..end + 2).collect();
-                if let Some(event) = read_event(&String::from_utf8_lossy(&raw)) {
+                let raw = String::from_utf8_lossy(&raw);
+                self.note_place(&raw);
+                if let Some(event) = read_event(&raw) {
                     return Ok(Some(event));
                 }
                 continue;
@@ -191,6 +202,22 @@ impl Wire {
             }
             self.events.extend_from_slice(&chunk[..size]);
         }
+    }
+
+    /// Remembers from where the stream can be resumed, and when.
+    fn note_place(&mut self, event: &str) {
+        for line in event.lines() {
+            if let Some(id) = line.strip_prefix("id:") {
+                self.place = Some(id.trim().to_owned());
+            }
+            let retry = line.strip_prefix("retry:").and_then(|text| text.trim().parse().ok());
+            self.retry = retry.map_or(self.retry, Duration::from_millis);
+        }
+    }
+
+    /// From where a stream that broke can be resumed, and after how long.
+    pub(crate) fn place(&self) -> Option<(&str, Duration)> {
+        Some((self.place.as_deref()?, self.retry))
     }
 
     /// The JSON-RPC answer of the response to come. `between` sees what comes before it.
@@ -236,5 +263,6 @@ fn read_event(text: &str) -> Option<(String, String)> {
             data.push(value.strip_prefix(' ').unwrap_or(value));
         }
     }
-    (!data.is_empty()).then(|| (name, data.join("\n")))
+    // An event without data only says from where the stream can be resumed.
+    data.iter().any(|line| !line.is_empty()).then(|| (name, data.join("\n")))
 }

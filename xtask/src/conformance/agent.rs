@@ -14,6 +14,8 @@ use crate::wire::{Head, Wire};
 
 /// Times an agent brings input for one request.
 const ROUNDS_MAX: usize = 8;
+/// Times an agent asks for the rest of an answer.
+const POLLS_MAX: usize = 8;
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-11-25";
 
@@ -113,7 +115,20 @@ impl Agent {
             body.len()
         );
         wire.send(format!("{head}{body}").as_bytes())?;
-        wire.response(|between| self.answer(between))
+        let mut answer = wire.response(|between| self.answer(between));
+        // A server may close a stream before its answer, and be asked for the rest.
+        for _ in 0..POLLS_MAX {
+            let Some((place, wait)) = wire.place().filter(|_| answer.is_err()) else { break };
+            std::thread::sleep(wait);
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
+                 {headers}Last-Event-ID: {place}\r\n\r\n"
+            );
+            wire = Wire::tcp(self.address)?;
+            wire.send(head.as_bytes())?;
+            answer = wire.response(|between| self.answer(between));
+        }
+        answer
     }
 
     /// Answers a server's request; notifications pass by.

@@ -1,8 +1,11 @@
 //! Scenarios the suite does not score and we demand: what they check the specification requires.
 
-/// Those of servers.
-pub(super) fn of_servers(revision: &str) -> &'static [&'static str] {
+/// Those of servers. Polling is of HTTP and of one era: a server over a pipe has no connection to close.
+pub(super) fn of_servers(revision: &str, label: &str) -> &'static [&'static str] {
     match revision {
+        "2025-11-25" if !matches!(label, "direct" | "kern") => {
+            &["server-session-lifecycle", "json-schema-2020-12"]
+        }
         "2025-11-25" => &["server-session-lifecycle", "server-sse-polling", "json-schema-2020-12"],
         "2026-07-28" => &[
             "json-schema-2020-12",

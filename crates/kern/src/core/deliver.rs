@@ -184,7 +184,7 @@ fn write_http(
             }
             return After::Stay;
         }
-        Doing::SessionStream { http10, .. } => (*http10, false),
+        Doing::SessionStream { http10, keep_alive, .. } => (*http10, *keep_alive && !*http10),
         Doing::Streaming(exchange) => (exchange.http10, exchange.keep_alive && !exchange.http10),
     };
     io.send_with(stream, |out| write_next(out, http10, message, ending, mark));

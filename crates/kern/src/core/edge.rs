@@ -72,8 +72,8 @@ pub(super) enum Doing {
     Waiting(Exchange),
     /// A request is in hand; its answer is an event stream.
     Streaming(Exchange),
-    /// A session's own stream: it ends with the connection.
-    SessionStream { token: Token, http10: bool },
+    /// A stream of a session that was asked for by a GET.
+    SessionStream { token: Token, http10: bool, keep_alive: bool },
     /// An HTTP+SSE client: its stream carries everything.
     Channel { token: Token, line: Box<Line>, http10: bool },
 }

@@ -10,7 +10,7 @@ use kern_mcp::sse;
 use kern_session::Token;
 use kern_terms::Key;
 
-use super::edge::{Doing, Edge, Kind, Line};
+use super::edge::{Doing, Edge, Exchange, Kind, Line};
 use super::http_entry::{is_json, unknown_revision};
 use super::words::{Forwarded, Mark, Post, ReplyTo};
 use super::{Core, Io, deliver};
@@ -153,7 +153,8 @@ impl Core {
         if http.exchange != to.exchange {
             return;
         }
-        http.doing = Doing::SessionStream { token, http10: exchange.http10 };
+        let Exchange { http10, keep_alive, .. } = exchange;
+        http.doing = Doing::SessionStream { token, http10, keep_alive };
         io.send_with(*stream, |out| {
             match exchange.http10 {
                 true => encode::sse_head_http10(out, &[]),
