@@ -1,57 +1,84 @@
-//! Is an answer that came through a client the answer the server gave?
+//! Is an answer that came through `kern` the answer the server gave?
 //!
-//! SDKs add defaults and drop members they do not know, so only what the protocol defines for each
-//! result is compared, and there every member and value.
+//! Everything is compared but the members that belong to an era and not to the answer: a client of
+//! one era and a server of the other both get what their own era demands.
 
 use serde_json::{Map, Value, json};
 
-/// The members of a result that must be the same.
-fn members(method: &str) -> &'static [&'static str] {
-    match method {
-        "tools/call" => &["content", "structuredContent", "isError"],
-        "resources/read" => &["contents"],
-        "prompts/get" => &["description", "messages"],
-        _ => &["tools"],
-    }
-}
+use super::rows::Era;
+use super::step::Step;
 
-/// The members of a tool that must be the same.
-const TOOL: &[&str] =
-    &["name", "title", "description", "inputSchema", "outputSchema", "annotations"];
+/// The members of a result that `kern` adds or removes where eras meet, and those of paging.
+const ERA: &[&str] = &["_meta", "resultType", "ttlMs", "cacheScope", "nextCursor"];
 
-/// Says how two results of `method` differ.
+/// Says how two answers to a step differ.
 ///
 /// # Errors
 /// The first difference, for people.
-pub(super) fn same(method: &str, expected: &Value, found: &Value) -> Result<(), String> {
-    if let Some(error) = found.get("error") {
-        return Err(format!("an error came instead: {}", cut(error)));
+pub(super) fn same(step: &Step, era: Era, expected: &Value, found: &Value) -> Result<(), String> {
+    match (expected.get("error"), found.get("error")) {
+        // Each SDK words it in its own way, but always in the same.
+        (Some(expected), Some(found)) if expected == found => return Ok(()),
+        (_, Some(error)) => return Err(format!("an error came: {}", cut(error))),
+        (Some(_), None) => return Err(format!("no error came: {}", cut(found))),
+        (None, None) => {}
     }
-    for member in members(method) {
-        let (expected, found) = (plain(member, &expected[member]), plain(member, &found[member]));
-        if expected != found {
-            return Err(format!("{member}: {}", difference(&expected, &found)));
-        }
+    let (expected, found) = (plain(step, era, expected), plain(step, era, found));
+    if expected != found {
+        return Err(difference(&expected, &found));
     }
     Ok(())
 }
 
-/// The value without what SDKs may add or drop.
-fn plain(member: &str, value: &Value) -> Value {
-    match (member, value) {
-        ("isError", Value::Null) => json!(false),
-        ("tools", Value::Array(tools)) => {
-            let mut tools: Vec<Value> = tools.iter().map(tool).collect();
-            tools.sort_by_key(|tool| tool["name"].as_str().unwrap_or_default().to_owned());
-            Value::Array(tools)
-        }
-        (_, value) => without_nulls(value),
+/// The answer without what may differ.
+fn plain(step: &Step, era: Era, answer: &Value) -> Value {
+    let Value::Object(members) = without_nulls(answer) else { return answer.clone() };
+    let kept = members.into_iter().filter(|(name, _)| !ERA.contains(&name.as_str()));
+    let mut answer: Map<String, Value> = kept.collect();
+    if step.method == "tools/call" {
+        answer.entry("isError").or_insert(json!(false));
     }
+    if let Some((member, key)) = step.list() {
+        let mut items = answer.get(member).and_then(Value::as_array).cloned().unwrap_or_default();
+        // In 2026-07-28 a tool has no such member; some clients take it away.
+        let dropped = (era != Era::Legacy && member == "tools").then_some("execution");
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            dropped.map(|name| item.remove(name));
+        }
+        items.sort_by_key(|item| item[key].as_str().unwrap_or_default().to_owned());
+        answer.insert(member.to_owned(), Value::Array(items));
+    }
+    if let Some(Value::Array(heard)) = answer.get_mut("progress") {
+        // The last word and the answer race each other within some clients.
+        heard.retain(|heard| heard[0] != heard[1]);
+    }
+    let mut answer = Value::Object(answer);
+    if let Some(counter) = step.counter {
+        uncount(&mut answer, counter);
+    }
+    answer
 }
 
-fn tool(tool: &Value) -> Value {
-    let members = TOOL.iter().map(|member| ((*member).to_owned(), tool[member].clone()));
-    without_nulls(&Value::Object(members.collect()))
+/// Takes the number after `counter` away, also within texts.
+fn uncount(value: &mut Value, counter: &str) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match name == counter {
+                    true => *value = Value::Null,
+                    false => uncount(value, counter),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| uncount(item, counter)),
+        Value::String(text) => {
+            if let Some((before, after)) = text.split_once(counter) {
+                let after = after.replace(|c: char| c.is_ascii_digit(), "");
+                *text = format!("{before}{counter}{after}");
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Members that are null are left out by some; whole numbers gain or lose a `.0`.
@@ -99,49 +126,57 @@ fn cut(value: &Value) -> String {
 mod tests {
     use super::*;
 
+    fn check(step: &Step, expected: &Value, found: &Value, equal: bool) {
+        assert_eq!(
+            same(step, Era::Legacy, expected, found).is_ok(),
+            equal,
+            "{} {found}",
+            step.label()
+        );
+    }
+
     #[test]
     fn a_changed_answer_is_found_and_an_sdks_habits_are_not() {
         let text = |text: &str| json!({ "content": [{ "type": "text", "text": text }] });
-        let tools = |names: &[&str]| {
-            let tools: Vec<_> = names
-                .iter()
-                .map(|name| json!({ "name": name, "inputSchema": { "minimum": 1 } }))
-                .collect();
-            json!({ "tools": tools })
+        let call = Step::call("a", json!({}));
+        check(&call, &text("a"), &text("a"), true);
+        let dressed = json!({ "content": [{ "type": "text", "text": "a", "annotations": null }],
+                              "isError": false, "_meta": {}, "resultType": "complete" });
+        check(&call, &text("a"), &dressed, true);
+        check(&call, &text("a"), &text("b"), false);
+        check(&call, &text("a"), &json!({ "error": "x" }), false);
+        check(&call, &json!({ "error": "x" }), &json!({ "error": "x" }), true);
+        check(&call, &json!({ "error": "x" }), &text("a"), false);
+        let failed = json!({ "content": text("a")["content"], "isError": true });
+        check(&call, &text("a"), &failed, false);
+        let more = json!({ "content": text("a")["content"], "unknown": 1 });
+        check(&call, &text("a"), &more, false);
+    }
+
+    #[test]
+    fn a_list_may_come_in_any_order_and_miss_nothing() {
+        let tools = |names: &[&str], minimum: Value| {
+            let schema = json!({ "minimum": minimum });
+            let tools = names.iter().map(|name| json!({ "name": name, "inputSchema": schema }));
+            json!({ "tools": tools.collect::<Vec<_>>() })
         };
-        let cases = [
-            ("tools/call", text("a"), text("a"), true),
-            (
-                "tools/call",
-                text("a"),
-                json!({ "content": [{ "type": "text", "text": "a", "annotations": null }], "isError": false, "_meta": {} }),
-                true,
-            ),
-            ("tools/call", text("a"), text("b"), false),
-            ("tools/call", text("a"), json!({ "error": "x" }), false),
-            (
-                "tools/call",
-                text("a"),
-                json!({ "content": text("a")["content"], "isError": true }),
-                false,
-            ),
-            ("tools/list", tools(&["a", "b"]), tools(&["b", "a"]), true),
-            ("tools/list", tools(&["a", "b"]), tools(&["a"]), false),
-            (
-                "tools/list",
-                tools(&["a"]),
-                json!({ "tools": [{ "name": "a", "inputSchema": { "minimum": 1.0 } }] }),
-                true,
-            ),
-            (
-                "tools/list",
-                tools(&["a"]),
-                json!({ "tools": [{ "name": "a", "inputSchema": { "minimum": 2 } }] }),
-                false,
-            ),
-        ];
-        for (method, expected, found, equal) in cases {
-            assert_eq!(same(method, &expected, &found).is_ok(), equal, "{method} {found}");
-        }
+        let list = Step::new("tools/list", json!({}));
+        check(&list, &tools(&["a", "b"], json!(1)), &tools(&["b", "a"], json!(1)), true);
+        check(&list, &tools(&["a", "b"], json!(1)), &tools(&["a"], json!(1)), false);
+        check(&list, &tools(&["a"], json!(1)), &tools(&["a"], json!(1.0)), true);
+        check(&list, &tools(&["a"], json!(1)), &tools(&["a"], json!(2)), false);
+    }
+
+    #[test]
+    fn only_the_named_counter_may_differ() {
+        let answer = |count: u32, left: bool| {
+            json!({ "content": [{ "type": "text", "text": format!("{{\"left\": {left}, \"count\": {count} }}") }],
+                    "structuredContent": { "left": left, "count": count } })
+        };
+        let step = Step::call("a", json!({})).counting("count");
+        check(&step, &answer(1, true), &answer(23, true), true);
+        check(&step, &answer(1, true), &answer(23, false), false);
+        let strict = Step::call("a", json!({}));
+        check(&strict, &answer(1, true), &answer(23, true), false);
     }
 }

@@ -13,6 +13,8 @@ const NPM: &[&str] = &[
     "@modelcontextprotocol/inspector@2.12.0",
     "@modelcontextprotocol/sdk@1.32.2",
     "@modelcontextprotocol/client@2.4.0",
+    // How the two above are led through a Unix socket.
+    "undici@8.12.4",
     "@modelcontextprotocol/server-everything@2026.8.31",
     "@modelcontextprotocol/server-filesystem@2026.8.31",
     "@modelcontextprotocol/server-memory@2026.8.31",
@@ -20,9 +22,18 @@ const NPM: &[&str] = &[
 ];
 /// From PyPI: an environment each.
 const PYTHON: &[(&str, &[&str])] = &[
-    ("python-v1", &["mcp==1.30.0"]),
+    // The server is older than version 2 of the SDK, and does not run with it.
+    ("python-v1", &["mcp==1.30.0", "mcp-server-sqlite==2025.4.25"]),
     ("python-v2", &["mcp==2.3.0"]),
-    ("python-servers", &["mcp-server-git==2026.10.19", "mcp-server-time==2026.10.19"]),
+    ("python-fastmcp", &["fastmcp==4.0.11"]),
+    (
+        "python-servers",
+        &[
+            "mcp-server-git==2026.10.19",
+            "mcp-server-time==2026.10.19",
+            "mcp-server-fetch==2026.10.24",
+        ],
+    ),
 ];
 /// Names the list of what a folder holds.
 const COMPLETE: &str = "complete.txt";

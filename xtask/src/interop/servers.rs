@@ -1,16 +1,16 @@
-//! Which servers take part, what they are asked, and the little world they look at.
+//! Which servers take part and what they are asked.
 //!
 //! Invariant: the answer to every step is the same whoever asks and however often, so that a direct
 //! connection can be compared with any other.
 
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::Step;
 use super::install::Place;
+use super::page::Page;
+use super::scene::Scene;
+use super::step::Step;
 
 /// A server.
 #[derive(Debug)]
@@ -19,85 +19,165 @@ pub(super) struct Server {
     pub(super) command: Vec<String>,
     /// Variables it is started with.
     pub(super) env: Vec<(&'static str, String)>,
+    /// The lists it has, then what is called, read and filled in.
     pub(super) steps: Vec<Step>,
-    /// What a direct connection answers to each step.
+    /// What makes it ask its client; empty where it never does.
+    pub(super) asks: Vec<Step>,
+    /// What a connection without any SDK answers to each of the steps.
     pub(super) expected: Vec<Value>,
 }
 
-/// All servers; `everything` first.
-pub(super) fn all(place: &Place) -> Result<Vec<Server>, String> {
-    let world = place.folder.join("world");
-    let text = |path: &Path| path.display().to_string();
-    let (files, memory, repository) =
-        (world.join("files"), world.join("memory.jsonl"), world.join("repository"));
-    prepare(&files, &memory, &repository)?;
-    let with = |mut command: Vec<String>, word: String| {
-        command.push(word);
-        command
-    };
-    let server = |name, command, steps: Vec<(&'static str, Value)>| {
-        let mut all = vec![Step::new("tools/list", json!({}))];
-        all.extend(steps.into_iter().map(|(method, params)| Step::new(method, params)));
-        Server { name, command, env: Vec::new(), steps: all, expected: Vec::new() }
-    };
-    let mut servers = vec![
-        server("everything", place.npm_server("server-everything"), everything()),
-        server(
-            "files",
-            with(place.npm_server("server-filesystem"), text(&files)),
-            vec![
-                call("read_text_file", json!({ "path": text(&files.join("rope.txt")) })),
-                call("list_directory", json!({ "path": text(&files) })),
-                call("read_text_file", json!({ "path": text(&files.join("nothing.txt")) })),
-            ],
-        ),
-        server(
-            "git",
-            place.python_server("mcp_server_git"),
-            vec![
-                call("git_status", json!({ "repo_path": text(&repository) })),
-                call("git_log", json!({ "repo_path": text(&repository), "max_count": 1 })),
-            ],
-        ),
-        server(
-            "memory",
-            place.npm_server("server-memory"),
-            vec![call("read_graph", json!({})), call("search_nodes", json!({ "query": "sheath" }))],
-        ),
-        // Its only tool counts the calls of everybody.
-        server("thinking", place.npm_server("server-sequential-thinking"), Vec::new()),
-        server(
-            "time",
-            place.python_server("mcp_server_time"),
-            vec![call(
-                "convert_time",
-                json!({ "source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo" }),
-            )],
-        ),
-    ];
-    for server in &mut servers {
-        if server.name == "memory" {
-            server.env.push(("MEMORY_FILE_PATH", text(&memory)));
-        }
+impl Server {
+    fn new(name: &'static str, command: Vec<String>, steps: Vec<Step>) -> Self {
+        Self { name, command, env: Vec::new(), steps, asks: Vec::new(), expected: Vec::new() }
     }
-    Ok(servers)
+
+    /// How a client starts it without kern.
+    pub(super) fn connect(&self) -> Value {
+        let env: serde_json::Map<String, Value> =
+            self.env.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        json!({ "stdio": self.command, "env": env })
+    }
 }
 
-fn everything() -> Vec<(&'static str, Value)> {
+/// All servers; `everything` first.
+pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Vec<Server> {
+    let with = |mut command: Vec<String>, words: &[&str]| {
+        command.extend(words.iter().map(|word| (*word).to_owned()));
+        command
+    };
+    let text = |path: &Path| path.display().to_string();
+    let files = with(place.npm_server("server-filesystem"), &[&text(&scene.files)]);
+    // It is no module that Python could run.
+    let main = "from mcp_server_sqlite import main; main()";
+    let python_v1 = vec![text(&place.python("python-v1"))];
+    let sqlite = with(python_v1, &["-c", main, "--db-path", &text(&scene.database)]);
+    let python = |module| place.python_server(module);
+    let mut servers = vec![
+        Server::new("everything", place.npm_server("server-everything"), everything()),
+        Server::new("files", files, filesystem(&scene.files)),
+        Server::new("git", python("mcp_server_git"), git(&text(&scene.repository))),
+        Server::new("memory", place.npm_server("server-memory"), memory()),
+        Server::new("thinking", place.npm_server("server-sequential-thinking"), thinking()),
+        Server::new("time", python("mcp_server_time"), time()),
+        Server::new("fetch", python("mcp_server_fetch"), fetch(&page.url)),
+        Server::new("sqlite", sqlite, sqlite_steps()),
+    ];
+    for server in &mut servers {
+        match server.name {
+            "everything" => server.asks = asks(),
+            "memory" => server.env.push(("MEMORY_FILE_PATH", text(&scene.memory))),
+            // The page is on this machine.
+            "fetch" => server.env.push(("NO_PROXY", "127.0.0.1".to_owned())),
+            _ => {}
+        }
+    }
+    servers
+}
+
+fn everything() -> Vec<Step> {
     vec![
-        call("echo", json!({ "message": "grüße, 世界 \u{1f9f5} \"quoted\" \\ / \u{2028}" })),
-        call("get-sum", json!({ "a": 2.5, "b": 40 })),
-        call("get-structured-content", json!({ "location": "New York" })),
-        call("get-tiny-image", json!({})),
-        call("get-annotated-message", json!({ "messageType": "error", "includeImage": true })),
-        call("get-sum", json!({ "a": "no number", "b": 1 })),
-        ("resources/read", json!({ "uri": "demo://resource/static/document/features.md" })),
-        ("prompts/get", json!({ "name": "args-prompt", "arguments": { "city": "Zürich" } })),
+        Step::call("echo", json!({ "message": "grüße, 世界 \u{1f9f5} \"quoted\" \\ / \u{2028}" })),
+        Step::call("get-sum", json!({ "a": 2.5, "b": 40 })),
+        Step::call("get-structured-content", json!({ "location": "New York" })),
+        Step::call("get-tiny-image", json!({})),
+        Step::call(
+            "get-annotated-message",
+            json!({ "messageType": "error", "includeImage": true }),
+        ),
+        Step::call("get-resource-links", json!({ "count": 2 })),
+        Step::call("get-sum", json!({ "a": "no number", "b": 1 })),
+        Step::call("trigger-long-running-operation", json!({ "duration": 0.3, "steps": 3 }))
+            .with_progress(),
+        Step::read("demo://resource/static/document/features.md"),
+        Step::prompt("simple-prompt", json!({})),
+        Step::prompt("args-prompt", json!({ "city": "Zürich" })),
+        Step::prompt("args-prompt", json!({ "state": "no city" })),
     ]
 }
 
-fn call(tool: &str, arguments: Value) -> (&'static str, Value) {
-    ("tools/call", json!({ "name": tool, "arguments": arguments }))
+/// Its tools for these are there only for clients that can be asked.
+fn asks() -> Vec<Step> {
+    vec![
+        Step::new("tools/list", json!({})),
+        Step::call("trigger-elicitation-request", json!({})),
+        Step::call("trigger-sampling-request", json!({ "prompt": "which bend?", "maxTokens": 9 })),
+        Step::call("get-roots-list", json!({})),
+    ]
+}
+
+fn filesystem(files: &Path) -> Vec<Step> {
+    let path = |name: &str| files.join(name).display().to_string();
+    let edit = json!([{ "oldText": "bears", "newText": "carries" }]);
+    vec![
+        Step::call("read_text_file", json!({ "path": path("rope.txt") })),
+        Step::call(
+            "read_multiple_files",
+            json!({ "paths": [path("rope.txt"), path("nothing.txt")] }),
+        ),
+        Step::call("list_directory", json!({ "path": files })),
+        Step::call("search_files", json!({ "path": files, "pattern": "*.txt" })),
+        Step::call("edit_file", json!({ "path": path("rope.txt"), "edits": edit, "dryRun": true })),
+        Step::call("write_file", json!({ "path": path("written.txt"), "content": "a bight\n" })),
+        Step::call("read_text_file", json!({ "path": path("nothing.txt") })),
+    ]
+}
+
+fn git(repository: &str) -> Vec<Step> {
+    vec![
+        Step::call("git_status", json!({ "repo_path": repository })),
+        Step::call("git_log", json!({ "repo_path": repository, "max_count": 1 })),
+        Step::call("git_show", json!({ "repo_path": repository, "revision": "HEAD" })),
+        Step::call("git_show", json!({ "repo_path": repository, "revision": "no-such-knot" })),
+    ]
+}
+
+fn memory() -> Vec<Step> {
+    vec![
+        Step::call("read_graph", json!({})),
+        Step::call("search_nodes", json!({ "query": "sheath" })),
+        Step::call("open_nodes", json!({ "names": ["mantle", "nothing"] })),
+    ]
+}
+
+fn thinking() -> Vec<Step> {
+    let thought = json!({ "thought": "tie in", "thoughtNumber": 1, "totalThoughts": 1,
+                          "nextThoughtNeeded": false });
+    // It counts the thoughts of everybody.
+    vec![Step::call("sequentialthinking", thought).counting("thoughtHistoryLength")]
+}
+
+fn time() -> Vec<Step> {
+    let convert =
+        |to: &str| json!({ "source_timezone": "UTC", "time": "12:30", "target_timezone": to });
+    vec![
+        Step::call("convert_time", convert("Asia/Tokyo")),
+        Step::call("convert_time", convert("Nowhere/Nothing")),
+    ]
+}
+
+fn fetch(url: &str) -> Vec<Step> {
+    vec![
+        Step::call("fetch", json!({ "url": url, "max_length": 500 })),
+        Step::call("fetch", json!({ "url": url, "raw": true })),
+        Step::prompt("fetch", json!({ "url": url })),
+    ]
+}
+
+fn sqlite_steps() -> Vec<Step> {
+    let query = |query: &str| json!({ "query": query });
+    vec![
+        Step::call(
+            "create_table",
+            query("CREATE TABLE IF NOT EXISTS knots (name TEXT PRIMARY KEY, turns INTEGER)"),
+        ),
+        Step::call("write_query", query("INSERT OR REPLACE INTO knots VALUES ('bowline', 1)")),
+        Step::call("read_query", query("SELECT * FROM knots")),
+        Step::call("describe_table", json!({ "table_name": "knots" })),
+        Step::call("read_query", query("SELECT * FROM no_such_table")),
+        Step::read("memo://insights"),
+        Step::prompt("mcp-demo", json!({ "topic": "ropes" })),
+    ]
 }
 
 /// A `kern.toml` with these servers.
@@ -118,28 +198,9 @@ pub(super) fn config(servers: &[Server]) -> String {
     out
 }
 
-/// Writes what the servers look at.
-fn prepare(files: &Path, memory: &Path, repository: &Path) -> Result<(), String> {
-    let made = fs::create_dir_all(files).and_then(|()| fs::create_dir_all(repository));
-    made.map_err(|error| format!("cannot make {}: {error}", files.display()))?;
-    super::write(&files.join("rope.txt"), "The kern bears the load,\r\nthe mantle protects it.\n")?;
-    let entity = json!({ "type": "entity", "name": "mantle", "entityType": "part",
-                         "observations": ["a woven sheath"] });
-    super::write(memory, &format!("{entity}\n"))?;
-    if repository.join(".git").exists() {
-        return Ok(());
-    }
-    super::write(&repository.join("rope.txt"), "kern\n")?;
-    for words in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "-m", "a rope"]] {
-        let mut git = Command::new("git");
-        git.current_dir(repository).args(["-c", "user.name=k", "-c", "user.email=k@example.com"]);
-        for variable in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
-            git.env(variable, "2026-01-01T00:00:00Z");
-        }
-        let status = git.args(words).stdin(Stdio::null()).status();
-        if !status.map_err(|error| format!("cannot run git: {error}"))?.success() {
-            return Err(format!("git {} failed", words[0]));
-        }
-    }
-    Ok(())
+/// A `kern.toml` with the same servers behind the `kern` at `base`.
+pub(super) fn config_behind(servers: &[Server], base: &str) -> String {
+    let entry =
+        |server: &Server| format!("[upstream.{0}]\nurl = \"{base}/mcp/{0}\"\n\n", server.name);
+    servers.iter().map(entry).collect()
 }

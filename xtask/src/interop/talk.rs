@@ -1,4 +1,4 @@
-//! A direct conversation with a server over its stdin and stdout, without any SDK: the yardstick.
+//! A direct conversation with a server over its stdin and stdout, without any SDK.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -8,25 +8,44 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::servers::Server;
+use super::step::{LISTS, Step};
 
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
 struct Talk {
+    server: &'static str,
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
     last_id: u64,
 }
 
-/// Starts the server and sends it every step; its results.
-pub(super) fn ask(server: &Server) -> Result<Vec<Value>, String> {
+/// Finds out which lists the server has, puts them before its steps, and sends it every step.
+pub(super) fn ask(server: &mut Server) -> Result<(), String> {
     let mut talk = Talk::start(server)?;
     let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
                         "clientInfo": { "name": "interop", "version": "1.0.0" } });
-    talk.request("initialize", &hello)?;
+    let greeting = talk.request("initialize", &hello)?;
     talk.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))?;
-    server.steps.iter().map(|step| talk.request(step.method, &step.params)).collect()
+    let mut lists = Vec::new();
+    for (method, ..) in LISTS {
+        let capability = method.split('/').next().unwrap_or_default();
+        // Some have resources and no templates, and say so by refusing.
+        if !greeting["capabilities"][capability].is_null()
+            && talk.request(method, &json!({})).is_ok()
+        {
+            lists.push(Step::new(method, json!({})));
+        }
+    }
+    server.steps.splice(0..0, lists);
+    let answers = server.steps.iter().map(|step| {
+        let answer = talk.request(step.method, &step.params);
+        // Some steps are there to be refused.
+        answer.unwrap_or_else(|error| json!({ "error": error }))
+    });
+    server.expected = answers.collect();
+    Ok(())
 }
 
 impl Talk {
@@ -45,7 +64,7 @@ impl Talk {
             // The other end is gone once the answers are in.
             let _ = whole.map(|line| tell.send(line)).take_while(Result::is_ok).count();
         });
-        Ok(Self { child, input, lines, last_id: 0 })
+        Ok(Self { server: server.name, child, input, lines, last_id: 0 })
     }
 
     fn send(&mut self, message: &Value) -> Result<(), String> {
@@ -61,7 +80,7 @@ impl Talk {
             let line = self
                 .lines
                 .recv_timeout(ANSWER)
-                .map_err(|_| format!("no answer to {method} from the server itself"))?;
+                .map_err(|_| format!("no answer to {method} from {} itself", self.server))?;
             let message: Value = serde_json::from_str(&line).unwrap_or_default();
             if message["id"] == id && message["method"].is_null() {
                 return match &message["error"] {

@@ -1,52 +1,109 @@
 // Runs a plan with the TypeScript SDK, version 1.
 //
-// The plan (a file, JSON) says where to connect and which requests to send; the answers go to
-// stdout as JSON: {"revision": ..., "results": [...]}.
+// The plan (a file, JSON) lists runs: where to connect, whether to answer what servers ask, and the
+// requests to send. Each run prints one line of JSON: {"id": ..., "revision": ..., "results": [...]},
+// or {"id": ..., "failed": ...}.
 
 import { readFile } from "node:fs/promises";
+import { Agent, fetch as undiciFetch } from "undici";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import {
+  CreateMessageRequestSchema,
+  ElicitRequestSchema,
+  ListRootsRequestSchema,
+} from "@modelcontextprotocol/sdk/types.js";
 
-function transport(where) {
-  if (where.http) return new StreamableHTTPClientTransport(new URL(where.http));
-  if (where.sse) return new SSEClientTransport(new URL(where.sse));
-  const [command, ...args] = where.stdio;
-  return new StdioClientTransport({ command, args, env: process.env, stderr: "inherit" });
+const RUN_MS = 90_000;
+
+function transport(to) {
+  if (to.stdio) {
+    const [command, ...args] = to.stdio;
+    const env = { ...process.env, ...to.env };
+    return new StdioClientTransport({ command, args, env, stderr: "inherit" });
+  }
+  if (to.sse) return new SSEClientTransport(new URL(to.sse));
+  const options = {};
+  if (to.unix) {
+    const dispatcher = new Agent({ connect: { socketPath: to.unix } });
+    options.fetch = (url, init) => undiciFetch(url, { ...init, dispatcher });
+  }
+  return new StreamableHTTPClientTransport(new URL(to.http), options);
 }
 
-async function tools(client) {
+function answering(client) {
+  client.setRequestHandler(ElicitRequestSchema, () => ({
+    action: "accept",
+    content: { name: "Ada", check: true, integer: 7, untitledSingleSelectEnum: "Ross" },
+  }));
+  client.setRequestHandler(CreateMessageRequestSchema, () => ({
+    role: "assistant",
+    model: "rope",
+    stopReason: "endTurn",
+    content: { type: "text", text: "a double fisherman's bend" },
+  }));
+  client.setRequestHandler(ListRootsRequestSchema, () => ({
+    roots: [{ uri: "file:///rope", name: "rope" }],
+  }));
+}
+
+async function drain(ask, member) {
   const found = [];
   let cursor;
   do {
-    const page = await client.listTools({ cursor });
-    found.push(...page.tools);
+    const page = await ask({ cursor });
+    found.push(...page[member]);
     cursor = page.nextCursor;
   } while (cursor !== undefined);
-  return { tools: found };
+  return { [member]: found };
 }
 
-async function step(client, method, params) {
-  if (method === "tools/list") return tools(client);
-  if (method === "tools/call") return client.callTool(params);
+async function step(client, { method, params, progress }) {
+  if (method === "tools/list") return drain((page) => client.listTools(page), "tools");
+  if (method === "prompts/list") return drain((page) => client.listPrompts(page), "prompts");
+  if (method === "resources/list") return drain((page) => client.listResources(page), "resources");
+  if (method === "resources/templates/list") {
+    return drain((page) => client.listResourceTemplates(page), "resourceTemplates");
+  }
   if (method === "resources/read") return client.readResource(params);
-  return client.getPrompt(params);
+  if (method === "prompts/get") return client.getPrompt(params);
+  if (!progress) return client.callTool(params);
+  const heard = [];
+  const onprogress = (one) => heard.push([one.progress, one.total]);
+  return { ...(await client.callTool(params, undefined, { onprogress })), progress: heard };
 }
 
-const plan = JSON.parse(await readFile(process.argv[2], "utf8"));
-const client = new Client({ name: "interop", version: "1.0.0" });
-let revision;
-const over = transport(plan.connect);
-const told = over.setProtocolVersion?.bind(over);
-over.setProtocolVersion = (version) => {
-  revision = version;
-  told?.(version);
-};
-await client.connect(over);
-const results = [];
-for (const { method, params } of plan.steps) {
-  results.push(await step(client, method, params).catch((error) => ({ error: String(error) })));
+async function perform(run) {
+  const capabilities = run.answers ? { elicitation: {}, sampling: {}, roots: {} } : {};
+  const client = new Client({ name: "interop", version: "1.0.0" }, { capabilities });
+  if (run.answers) answering(client);
+  let revision;
+  const over = transport(run.connect);
+  const told = over.setProtocolVersion?.bind(over);
+  over.setProtocolVersion = (version) => {
+    revision = version;
+    told?.(version);
+  };
+  try {
+    await client.connect(over);
+    const results = [];
+    for (const one of run.steps) {
+      results.push(await step(client, one).catch((error) => ({ error: String(error) })));
+    }
+    return { revision, results };
+  } finally {
+    await client.close();
+  }
 }
-await client.close();
-console.log(JSON.stringify({ revision, results }));
+
+const late = () => new Promise((_, reject) => setTimeout(reject, RUN_MS, `over ${RUN_MS} ms`));
+const plan = JSON.parse(await readFile(process.argv[2], "utf8"));
+for (const run of plan.runs) {
+  const line = await Promise.race([perform(run), late()]).catch((error) => ({
+    failed: String(error),
+  }));
+  console.log(JSON.stringify({ id: run.id, ...line }));
+}
+process.exit(0);
