@@ -153,7 +153,9 @@ fn all(desk: &Desk<'_>, clients: VecDeque<(Client, Vec<Row>)>) -> Vec<Line> {
 fn one(desk: &Desk<'_>, client: &Client, rows: &[Row], tell: &Sender<Line>) {
     let mut open = OpenRow { client: client.name, cells: Vec::new(), took: Duration::ZERO, tell };
     match &client.how {
-        How::Inspector => inspector::run(desk, rows, |cell, took| open.add(vec![cell], took)),
+        How::Inspector => {
+            inspector::run(desk, client.name, rows, |cell, took| open.add(vec![cell], took));
+        }
         How::Plan(program, script) => {
             let runs = plan::runs(rows, desk.servers, desk.world);
             let mut judge = Judge::new(client.name, desk.servers);

@@ -9,52 +9,58 @@ use super::Desk;
 use super::judge::{Cell, Judge};
 use super::process;
 use super::rows::{Era, Row};
+use super::servers::Server;
 use super::step::Step;
 
-/// The steps it takes: all lists and a call for each server, and what only `everything` has.
-fn takes(step: &Step, calls: usize) -> bool {
-    // Its exit status says that a tool failed; what it would print is not the result.
-    let fails = step.params["arguments"]["a"] == "no number"
-        || step.params["arguments"]["state"] != Value::Null;
-    match step.method {
-        "tools/call" => calls == 0 && step.counter.is_none() && !fails,
-        _ => !fails,
+/// Goes through the rows; hands on each cell when it is done.
+pub(super) fn run(
+    desk: &Desk<'_>,
+    name: &'static str,
+    rows: &[Row],
+    mut done: impl FnMut(Cell, Duration),
+) {
+    let mut judge = Judge::new(name, desk.servers);
+    // It can be asked, so that this server shows it more tools than a connection without any SDK.
+    let first = &desk.servers[0];
+    match ask(desk, &first.connect(), Era::Legacy, &first.steps[0]) {
+        Ok(tools) => judge.expect(0, 0, tools),
+        Err(why) => judge.notes.push(format!("{} directly: {why}", first.name)),
+    }
+    for &row in rows {
+        for (index, server) in desk.servers.iter().enumerate() {
+            let since = Instant::now();
+            let connect = desk.world.connect(row.way, Some(server.name));
+            let chosen = chosen(row, index, server);
+            let verdict = chosen.iter().try_for_each(|&at| {
+                let step = &server.steps[at];
+                let asked = if row.way.one() { step.clone() } else { step.through(server.name) };
+                let found = ask(desk, &connect, row.era, &asked)?;
+                judge.one(row, index, at, &found)
+            });
+            // What revision was agreed, it does not tell.
+            let line = Value::Null;
+            done(judge.cell(row, server.name, &line, chosen.len(), verdict), since.elapsed());
+        }
     }
 }
 
-/// Goes through the rows; hands on each cell when it is done.
-pub(super) fn run(desk: &Desk<'_>, rows: &[Row], mut done: impl FnMut(Cell, Duration)) {
-    let judge = Judge::new("Inspector 2.12.0", desk.servers);
-    for &row in rows {
-        // Of the servers' own endpoints `everything` is enough.
-        let servers = if row.way.one() { &desk.servers[..1] } else { desk.servers };
-        for (index, server) in servers.iter().enumerate() {
-            let since = Instant::now();
-            let connect = desk.world.connect(row.way, Some(server.name));
-            let (mut taken, mut calls) = (0, 0);
-            let mut verdict = Ok(());
-            for (at, step) in server.steps.iter().enumerate() {
-                // It names capabilities, so old servers show it more tools than others see.
-                let more = server.name == "everything" && step.method == "tools/list";
-                let list_of_all = !row.way.one()
-                    && index > 0
-                    && step.list().is_some()
-                    && step.method != "tools/list";
-                if !takes(step, calls) || (more && row.era == Era::Legacy) || list_of_all {
-                    continue;
-                }
-                calls += usize::from(step.method == "tools/call");
-                taken += 1;
-                let asked = if row.way.one() { step.clone() } else { step.through(server.name) };
-                verdict = verdict.and_then(|()| {
-                    let found = ask(desk, &connect, row.era, &asked)?;
-                    judge.one(row, index, at, &found)
-                });
-            }
-            let line = serde_json::json!({ "revision": "not told" });
-            done(judge.cell(row, server.name, &line, taken, verdict), since.elapsed());
-        }
-    }
+/// The steps it takes, since each costs a process: where a server has an endpoint, its tools and a
+/// call, of `everything` one of each kind; where all share one, a call and once the list.
+fn chosen(row: Row, index: usize, server: &Server) -> Vec<usize> {
+    let mut kinds: Vec<&str> = Vec::new();
+    let steps = server.steps.iter().enumerate().filter(|(_, step)| {
+        let call = step.method == "tools/call";
+        let wanted = match (row.way.one(), index) {
+            (true, 0) => true,
+            (true, _) => call || step.method == "tools/list",
+            (false, 1) => call || step.method == "tools/list",
+            (false, _) => call,
+        };
+        let new = wanted && !kinds.contains(&step.method);
+        kinds.extend(new.then_some(step.method));
+        new
+    });
+    steps.map(|(at, _)| at).collect()
 }
 
 /// Sends one request; its result.
@@ -63,10 +69,14 @@ fn ask(desk: &Desk<'_>, connect: &Value, era: Era, step: &Step) -> Result<Value,
     command.arg(desk.place.modules().join(".bin").join("mcp-inspector")).arg("--cli");
     command.env("MCP_CATALOG_PATH", desk.place.folder.join("catalog.json"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match connect["http"].as_str() {
-        Some(url) => command.args(["--transport", "http", "--server-url", url]),
-        None => command.args(["--transport", "sse", "--server-url", &text(&connect["sse"])]),
-    };
+    if let Some(url) = connect["http"].as_str() {
+        command.args(["--transport", "http", "--server-url", url]);
+    } else if let Some(url) = connect["sse"].as_str() {
+        command.args(["--transport", "sse", "--server-url", url]);
+    } else {
+        // As one word: it would take a command's own `--config` for itself.
+        command.args(["sh", "-c", &quoted(&connect["stdio"])]);
+    }
     command.args(["--protocol-era", era.word(), "--format", "json", "-q"]);
     command.args(["--method", step.method]);
     let name = text(&step.params["name"]);
@@ -77,12 +87,6 @@ fn ask(desk: &Desk<'_>, connect: &Value, era: Era, step: &Step) -> Result<Value,
         }
         "prompts/get" => {
             command.args(["--prompt-name", &name]);
-            let members = step.params["arguments"].as_object().into_iter().flatten();
-            let words: Vec<String> =
-                members.map(|(key, value)| format!("{key}={}", text(value))).collect();
-            if !words.is_empty() {
-                command.arg("--prompt-args").args(words);
-            }
         }
         "resources/read" => {
             command.args(["--uri", &text(&step.params["uri"])]);
@@ -93,4 +97,11 @@ fn ask(desk: &Desk<'_>, connect: &Value, era: Era, step: &Step) -> Result<Value,
     let output: Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("it printed no JSON ({error}): {printed}"))?;
     Ok(output.get("result").cloned().unwrap_or(output))
+}
+
+/// A command as a shell reads it.
+fn quoted(words: &Value) -> String {
+    let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let words = words.map(|word| format!("'{}'", word.replace('\'', "'\\''")));
+    format!("exec {}", words.collect::<Vec<_>>().join(" "))
 }

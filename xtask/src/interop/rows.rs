@@ -130,17 +130,13 @@ impl Client {
     pub(super) fn rows(&self, quick: bool) -> Vec<Row> {
         let mut rows = Vec::new();
         let mut add = |era, way| rows.push(Row { era, way });
-        let inspector = matches!(self.how, How::Inspector);
         for era in [Era::Legacy, Era::Auto, Era::Modern] {
             if era != Era::Legacy && !self.dual {
                 continue;
             }
             add(era, Way::HttpAll);
             add(era, Way::HttpOne);
-            // It would start all servers anew for each request.
-            if !inspector {
-                add(era, Way::Stdio);
-            }
+            add(era, Way::Stdio);
             if self.unix {
                 add(era, Way::Unix);
             }

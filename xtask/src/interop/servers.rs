@@ -32,6 +32,15 @@ impl Server {
         Self { name, command, env: Vec::new(), steps, asks: Vec::new(), expected: Vec::new() }
     }
 
+    /// Those that never ask anything are told to be shared: by itself, `kern` starts one of every old
+    /// server for each old client that can be asked, which takes minutes here.
+    fn instances(&self) -> &'static str {
+        match self.name {
+            "everything" | "files" => "auto",
+            _ => "shared",
+        }
+    }
+
     /// How a client starts it without kern.
     pub(super) fn connect(&self) -> Value {
         let env: serde_json::Map<String, Value> =
@@ -60,7 +69,11 @@ pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Vec<Server> {
         Server::new("memory", place.npm_server("server-memory"), memory()),
         Server::new("thinking", place.npm_server("server-sequential-thinking"), thinking()),
         Server::new("time", python("mcp_server_time"), time()),
-        Server::new("fetch", python("mcp_server_fetch"), fetch(&page.url)),
+        Server::new(
+            "fetch",
+            with(python("mcp_server_fetch"), &["--allow-private-ips"]),
+            fetch(&page.url),
+        ),
         Server::new("sqlite", sqlite, sqlite_steps()),
     ];
     for server in &mut servers {
@@ -188,11 +201,13 @@ pub(super) fn config(servers: &[Server]) -> String {
         let env: Vec<_> =
             server.env.iter().map(|(name, value)| format!("{name} = {}", json!(value))).collect();
         out.push_str(&format!(
-            "[upstream.{}]\ncommand = {}\nargs = {}\nenv = {{ {} }}\nstart_timeout = \"2m\"\n\n",
+            "[upstream.{}]\ncommand = {}\nargs = {}\nenv = {{ {} }}\ninstances = \"{}\"\n\
+             start_timeout = \"2m\"\n\n",
             server.name,
             json!(program),
             json!(args),
-            env.join(", ")
+            env.join(", "),
+            server.instances(),
         ));
     }
     out
