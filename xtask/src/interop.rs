@@ -81,7 +81,7 @@ pub(crate) fn run(root: &Path, args: &InteropArgs) -> Result<(), String> {
     };
     let since = Instant::now();
     let (scene, page) = (scene::Scene::ready(&place.folder.join("world"))?, page::Page::serve()?);
-    let mut servers = servers::all(&place, &scene, &page);
+    let mut servers = servers::all(&place, &scene, &page)?;
     eprintln!("interop: asking {} servers directly", servers.len());
     std::thread::scope(|scope| {
         let asked: Vec<_> =

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use answers::Answers;
 
 /// Longest time a run may take.
-const RUN: Duration = Duration::from_secs(90);
+const RUN: Duration = Duration::from_secs(150);
+/// Seconds that a server of the client's own may take to start.
+const START_S: u32 = 60;
 
 type Client = RunningService<RoleClient, Answers>;
 type Anything<T> = Result<T, Box<dyn Error>>;
@@ -46,7 +48,8 @@ async fn perform(run: &Value) -> Anything<Value> {
     for one in run["steps"].as_array().ok_or("the run has no steps")? {
         let method = one["method"].as_str().unwrap_or_default();
         client.service().forget_progress();
-        let mut result = match step(&client, method, one["params"].clone()).await {
+        let until = one["until"].as_str().unwrap_or_default();
+        let mut result = match step(&client, method, one["params"].clone(), until).await {
             Ok(result) => result,
             Err(error) => json!({ "error": error.to_string() }),
         };
@@ -93,9 +96,9 @@ async fn connect(run: &Value) -> Anything<Client> {
 }
 
 /// Sends one request; lists are drained to their last page.
-async fn step(client: &Client, method: &str, params: Value) -> Anything<Value> {
+async fn step(client: &Client, method: &str, params: Value, until: &str) -> Anything<Value> {
     Ok(match method {
-        "tools/list" => json!({ "tools": client.list_all_tools().await? }),
+        "tools/list" => json!({ "tools": tools(client, until).await? }),
         "prompts/list" => json!({ "prompts": client.list_all_prompts().await? }),
         "resources/list" => json!({ "resources": client.list_all_resources().await? }),
         "resources/templates/list" => {
@@ -105,4 +108,17 @@ async fn step(client: &Client, method: &str, params: Value) -> Anything<Value> {
         "resources/read" => json!(client.read_resource(serde_json::from_value(params)?).await?),
         _ => json!(client.get_prompt(serde_json::from_value(params)?).await?),
     })
+}
+
+/// Lists until the tool is there: a server of the client's own may still be starting.
+async fn tools(client: &Client, until: &str) -> Anything<Vec<rmcp::model::Tool>> {
+    let mut found = Vec::new();
+    for _ in 0..START_S {
+        found = client.list_all_tools().await?;
+        if found.iter().any(|tool| tool.name.ends_with(until)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(found)
 }

@@ -44,17 +44,15 @@ pub(super) fn run(
     }
 }
 
-/// The steps it takes, since each costs a process: where a server has an endpoint, its tools and a
-/// call, of `everything` one of each kind; where all share one, a call and once the list.
+/// The steps it takes, since each costs a process: a call of every server; the tools of one; where
+/// servers have endpoints of their own, one of each kind of `everything`.
 fn chosen(row: Row, index: usize, server: &Server) -> Vec<usize> {
     let mut kinds: Vec<&str> = Vec::new();
     let steps = server.steps.iter().enumerate().filter(|(_, step)| {
-        let call = step.method == "tools/call";
         let wanted = match (row.way.one(), index) {
             (true, 0) => true,
-            (true, _) => call || step.method == "tools/list",
-            (false, 1) => call || step.method == "tools/list",
-            (false, _) => call,
+            (_, 1) => matches!(step.method, "tools/call" | "tools/list"),
+            _ => step.method == "tools/call",
         };
         let new = wanted && !kinds.contains(&step.method);
         kinds.extend(new.then_some(step.method));

@@ -12,9 +12,6 @@ use super::rows::{Era, Row};
 use super::servers::Server;
 use super::step::{LISTS, Step};
 
-/// Names the column of what servers ask.
-pub(super) const ASKS: &str = "asks";
-
 /// How a cell ended.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -28,7 +25,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     pub(super) row: Row,
-    /// The server's name, or [`ASKS`].
+    /// The server's name, or that of the column of what it asks.
     pub(super) column: &'static str,
     pub(super) revision: String,
     /// Requests whose answers were compared.
@@ -77,24 +74,34 @@ impl<'a> Judge<'a> {
                 });
                 vec![self.cell(row, server.name, line, server.steps.len(), verdict)]
             }
-            About::Asks(row, index) => {
-                let server = &self.servers[index];
-                let prefix = run.steps.iter().any(|step| {
-                    step.params["name"].as_str().is_some_and(|name| name.contains("__"))
-                });
-                let found = results.iter().zip(&run.steps).map(|(result, step)| {
-                    match step.list().filter(|_| prefix) {
-                        Some(_) => own(result, step, server, &self.asked[index][0]),
-                        None => result.clone(),
-                    }
-                });
-                let found: Vec<Value> = found.collect();
-                let verdict = ready(row, line).and_then(|()| {
-                    compare_all(row.era, &server.asks, &self.asked[index], found.iter())
-                });
-                vec![self.cell(row, ASKS, line, server.asks.len(), verdict)]
-            }
+            About::Asks(row, index) => self.asks(row, index, run, line, results),
         }
+    }
+
+    /// The answers where a server asked.
+    fn asks(
+        &self,
+        row: Row,
+        index: usize,
+        run: &Run,
+        line: &Value,
+        results: &[Value],
+    ) -> Vec<Cell> {
+        let server = &self.servers[index];
+        let Some(asks) = &server.asks else { return Vec::new() };
+        let expected = &self.asked[index];
+        let prefixed = |step: &Step| step.params["name"].as_str().is_some_and(|n| n.contains("__"));
+        let of_all = run.steps.iter().any(prefixed);
+        let found = results.iter().zip(&run.steps).enumerate().map(|(at, (result, step))| {
+            match expected.get(at).filter(|_| of_all && step.list().is_some()) {
+                Some(expected) => own(result, step, server, expected),
+                None => result.clone(),
+            }
+        });
+        let found: Vec<Value> = found.collect();
+        let verdict = ready(row, line)
+            .and_then(|()| compare_all(row.era, &asks.steps, expected, found.iter()));
+        vec![self.cell(row, asks.column, line, asks.steps.len(), verdict)]
     }
 
     /// The answers of all servers over one connection.

@@ -41,11 +41,11 @@ pub(super) fn runs(rows: &[Row], servers: &[Server], world: &World) -> Vec<Run> 
     let mut add = |about, connect, era, answers, steps| {
         runs.push(Run { about, connect, era, answers, steps });
     };
-    let direct = Era::Legacy;
     for (index, server) in servers.iter().enumerate() {
-        add(About::Direct(index), server.connect(), direct, false, server.steps.clone());
-        if !server.asks.is_empty() {
-            add(About::DirectAsks(index), server.connect(), direct, true, server.asks.clone());
+        let (connect, era) = (server.connect(), Era::Legacy);
+        add(About::Direct(index), connect.clone(), era, false, server.steps.clone());
+        if let Some(asks) = &server.asks {
+            add(About::DirectAsks(index), connect, era, true, asks.steps.clone());
         }
     }
     for &row in rows {
@@ -58,22 +58,19 @@ pub(super) fn runs(rows: &[Row], servers: &[Server], world: &World) -> Vec<Run> 
                 let connect = world.connect(row.way, Some(server.name));
                 add(About::One(row, index), connect, row.era, false, server.steps.clone());
             }
-            if !server.asks.is_empty() && row.era == Era::Legacy {
-                let connect = world.connect_first(row.way, server.name);
-                let named = names_are_own(row) || row.way == super::rows::Way::Stdio;
-                let steps = server.asks.iter().map(|step| match named || step.list().is_some() {
-                    true => step.clone(),
-                    false => step.through(server.name),
-                });
-                add(About::Asks(row, index), connect, row.era, true, steps.collect());
-            }
+            let Some(asks) = server.asks.as_ref().filter(|asks| asks.eras.contains(&row.era))
+            else {
+                continue;
+            };
+            let (connect, own_names) = world.connect_asked(row.way, server.name);
+            let steps = asks.steps.iter().map(|step| match own_names || step.list().is_some() {
+                true => step.clone(),
+                false => step.through(server.name),
+            });
+            add(About::Asks(row, index), connect, row.era, true, steps.collect());
         }
     }
     runs
-}
-
-fn names_are_own(row: Row) -> bool {
-    row.way.one()
 }
 
 /// One list of each kind holds the items of all; the rest server by server.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::faults::{FAULTS, Fault};
-use super::judge::{ASKS, Cell, Outcome};
+use super::judge::{Cell, Outcome};
 use super::rows::Row;
 use super::servers::Server;
 
@@ -43,7 +43,8 @@ impl Line {
 }
 
 fn columns(servers: &[Server]) -> Vec<&'static str> {
-    servers.iter().map(|server| server.name).chain([ASKS]).collect()
+    let asks = servers.iter().filter_map(|server| server.asks.as_ref());
+    servers.iter().map(|server| server.name).chain(asks.map(|asks| asks.column)).collect()
 }
 
 /// Prints the table, and below it what differs and whose fault it is.

@@ -145,9 +145,15 @@ impl Client {
             add(Era::Legacy, Way::SseAll);
             add(Era::Legacy, Way::SseOne);
         }
+        if matches!(self.how, How::Inspector) {
+            // A process a request takes its time; what is left out, others show.
+            rows.retain(|row| {
+                row.way != Way::SseOne && (row.era != Era::Auto || row.way == Way::HttpAll)
+            });
+        }
         if quick {
             rows.retain(|row| match row.era {
-                Era::Legacy => matches!(row.way, Way::HttpAll | Way::HttpOne | Way::SseAll),
+                Era::Legacy => matches!(row.way, Way::HttpAll | Way::Stdio | Way::SseAll),
                 Era::Auto => row.way == Way::HttpOne,
                 Era::Modern => matches!(row.way, Way::HttpAll | Way::Stdio),
             });

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::install::Place;
 use super::page::Page;
+use super::rows::Era;
 use super::scene::Scene;
 use super::step::Step;
 
@@ -21,22 +22,32 @@ pub(super) struct Server {
     pub(super) env: Vec<(&'static str, String)>,
     /// The lists it has, then what is called, read and filled in.
     pub(super) steps: Vec<Step>,
-    /// What makes it ask its client; empty where it never does.
-    pub(super) asks: Vec<Step>,
+    /// What makes it ask its client.
+    pub(super) asks: Option<Asks>,
     /// What a connection without any SDK answers to each of the steps.
     pub(super) expected: Vec<Value>,
 }
 
+/// What makes a server ask its client.
+#[derive(Debug)]
+pub(super) struct Asks {
+    /// The column these cells are in.
+    pub(super) column: &'static str,
+    pub(super) steps: Vec<Step>,
+    /// The eras of clients that it can ask through `kern`.
+    pub(super) eras: &'static [Era],
+}
+
 impl Server {
     fn new(name: &'static str, command: Vec<String>, steps: Vec<Step>) -> Self {
-        Self { name, command, env: Vec::new(), steps, asks: Vec::new(), expected: Vec::new() }
+        Self { name, command, env: Vec::new(), steps, asks: None, expected: Vec::new() }
     }
 
     /// Those that never ask anything are told to be shared: by itself, `kern` starts one of every old
     /// server for each old client that can be asked, which takes minutes here.
     fn instances(&self) -> &'static str {
         match self.name {
-            "everything" | "files" => "auto",
+            "everything" | "files" | "asker" => "auto",
             _ => "shared",
         }
     }
@@ -50,7 +61,7 @@ impl Server {
 }
 
 /// All servers; `everything` first.
-pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Vec<Server> {
+pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Result<Vec<Server>, String> {
     let with = |mut command: Vec<String>, words: &[&str]| {
         command.extend(words.iter().map(|word| (*word).to_owned()));
         command
@@ -61,6 +72,9 @@ pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Vec<Server> {
     let main = "from mcp_server_sqlite import main; main()";
     let python_v1 = vec![text(&place.python("python-v1"))];
     let sqlite = with(python_v1, &["-c", main, "--db-path", &text(&scene.database)]);
+    let script = place.folder.join("asker.py");
+    super::write(&script, include_str!("asker.py"))?;
+    let asker = vec![text(&place.python("python-servers")), text(&script)];
     let python = |module| place.python_server(module);
     let mut servers = vec![
         Server::new("everything", place.npm_server("server-everything"), everything()),
@@ -75,17 +89,19 @@ pub(super) fn all(place: &Place, scene: &Scene, page: &Page) -> Vec<Server> {
             fetch(&page.url),
         ),
         Server::new("sqlite", sqlite, sqlite_steps()),
+        Server::new("asker", asker, vec![Step::call("plain", json!({ "knot": "bowline" }))]),
     ];
     for server in &mut servers {
         match server.name {
-            "everything" => server.asks = asks(),
+            "everything" => server.asks = Some(asks()),
+            "asker" => server.asks = Some(new_asks()),
             "memory" => server.env.push(("MEMORY_FILE_PATH", text(&scene.memory))),
             // The page is on this machine.
             "fetch" => server.env.push(("NO_PROXY", "127.0.0.1".to_owned())),
             _ => {}
         }
     }
-    servers
+    Ok(servers)
 }
 
 fn everything() -> Vec<Step> {
@@ -109,14 +125,22 @@ fn everything() -> Vec<Step> {
     ]
 }
 
-/// Its tools for these are there only for clients that can be asked.
-fn asks() -> Vec<Step> {
-    vec![
-        Step::new("tools/list", json!({})),
+/// An old server asks in mid-call. Its tools for that are there only for clients that can be asked.
+fn asks() -> Asks {
+    let steps = vec![
+        Step::new("tools/list", json!({})).until("trigger-sampling-request"),
         Step::call("trigger-elicitation-request", json!({})),
         Step::call("trigger-sampling-request", json!({ "prompt": "which bend?", "maxTokens": 9 })),
         Step::call("get-roots-list", json!({})),
-    ]
+    ];
+    Asks { column: "asks/old", steps, eras: &[Era::Legacy] }
+}
+
+/// A new server answers that it needs input.
+fn new_asks() -> Asks {
+    let tools = ["ask_name", "ask_model", "ask_roots", "ask_at_once", "ask_twice"];
+    let steps = tools.iter().map(|tool| Step::call(tool, json!({}))).collect();
+    Asks { column: "asks/new", steps, eras: &[Era::Legacy, Era::Auto, Era::Modern] }
 }
 
 fn filesystem(files: &Path) -> Vec<Step> {
@@ -195,7 +219,8 @@ fn sqlite_steps() -> Vec<Step> {
 
 /// A `kern.toml` with these servers.
 pub(super) fn config(servers: &[Server]) -> String {
-    let mut out = String::new();
+    // Not every client says that it goes, and what was started for it should not pile up.
+    let mut out = "[limits]\nsession_idle_timeout = \"1m\"\n\n".to_owned();
     for server in servers {
         let (program, args) = server.command.split_first().expect("a command has a program");
         let env: Vec<_> =

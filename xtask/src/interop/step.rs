@@ -17,13 +17,15 @@ pub(super) struct Step {
     pub(super) params: Value,
     /// Whether the client asks for progress, and what it hears is compared too.
     pub(super) progress: bool,
+    /// The end of a tool's name, without which a list of tools is asked for again.
+    pub(super) until: &'static str,
     /// A member whose number depends on who called before, and is not compared.
     pub(super) counter: Option<&'static str>,
 }
 
 impl Step {
     pub(super) fn new(method: &'static str, params: Value) -> Self {
-        Self { method, params, progress: false, counter: None }
+        Self { method, params, progress: false, until: "", counter: None }
     }
 
     pub(super) fn call(tool: &str, arguments: Value) -> Self {
@@ -40,6 +42,10 @@ impl Step {
 
     pub(super) fn with_progress(self) -> Self {
         Self { progress: true, ..self }
+    }
+
+    pub(super) fn until(self, until: &'static str) -> Self {
+        Self { until, ..self }
     }
 
     pub(super) fn counting(self, counter: &'static str) -> Self {
@@ -63,7 +69,8 @@ impl Step {
 
     /// As the clients' scripts read it.
     pub(super) fn json(&self) -> Value {
-        json!({ "method": self.method, "params": self.params, "progress": self.progress })
+        json!({ "method": self.method, "params": self.params, "progress": self.progress,
+                "until": self.until })
     }
 
     /// For people: what is asked of whom.

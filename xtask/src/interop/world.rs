@@ -23,6 +23,7 @@ pub(super) struct World {
     /// A configuration of the same servers behind this `kern`, and one of the first server alone.
     behind: PathBuf,
     first: PathBuf,
+    first_name: &'static str,
     base: String,
     socket: PathBuf,
     pub(super) log: PathBuf,
@@ -48,7 +49,8 @@ impl World {
             .map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
         wait_for_all(binary, &base).map_err(|why| format!("{why}\n{}", child::tail(&log)))?;
         let binary = binary.to_owned();
-        Ok(Self { _kern: kern, binary, behind, first, base, socket, log })
+        let first_name = servers[0].name;
+        Ok(Self { _kern: kern, binary, behind, first, first_name, base, socket, log })
     }
 
     /// Where a client connects to reach the server alone, or all where the way has no such endpoint.
@@ -64,12 +66,14 @@ impl World {
         }
     }
 
-    /// Like [`Self::connect`], but over stdio the first server is alone, a child of the client's own
-    /// `kern`.
-    pub(super) fn connect_first(&self, way: Way, server: &str) -> Value {
+    /// Where a client connects to be asked by a server, and whether names are the server's own
+    /// there: over stdio, the first server is alone, a child of the client's own `kern`.
+    pub(super) fn connect_asked(&self, way: Way, server: &str) -> (Value, bool) {
         match way {
-            Way::Stdio => json!({ "stdio": self.command(&self.first) }),
-            way => self.connect(way, Some(server)),
+            Way::Stdio if server == self.first_name => {
+                (json!({ "stdio": self.command(&self.first) }), true)
+            }
+            way => (self.connect(way, Some(server)), way.one()),
         }
     }
 

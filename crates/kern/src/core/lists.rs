@@ -119,10 +119,17 @@ impl Core {
                             lists.extend(hosted.lists.clone())
                         }
                         Some(hosted) if hosted.is_failing() || hosted.known => {}
-                        _ => whole = false,
+                        // Until it has its own, what the shared one offers is more than nothing.
+                        _ => {
+                            whole = false;
+                            lists.extend(shared);
+                        }
                     }
                 }
-                Place::Unknown => whole = false,
+                Place::Unknown => {
+                    whole = false;
+                    lists.extend(shared);
+                }
                 _ => lists.extend(shared),
             }
         }

@@ -17,7 +17,8 @@ from fastmcp.client.transports import SSETransport, StdioTransport, StreamableHt
 from mcp import MCPError
 
 MODES = {"legacy": "legacy", "auto": "auto", "modern": "2026-07-28"}
-RUN_S = 90
+RUN_S = 150
+START_S = 60
 
 
 def transport(to):
@@ -69,10 +70,21 @@ async def drain(ask, member, name):
             return {name: [dump(item) for item in found]}
 
 
+async def patient(list_tools, name):
+    """Lists until the tool is there: a server of the client's own may still be starting."""
+    for _ in range(START_S):
+        found = await list_tools()
+        if any(tool["name"].endswith(name) for tool in found["tools"]):
+            break
+        await asyncio.sleep(1)
+    return found
+
+
 async def step(client, one):
     method, params = one["method"], one["params"]
     if method == "tools/list":
-        return await drain(client.list_tools_mcp, "tools", "tools")
+        ask = client.list_tools_mcp
+        return await patient(lambda: drain(ask, "tools", "tools"), one["until"])
     if method == "prompts/list":
         return await drain(client.list_prompts_mcp, "prompts", "prompts")
     if method == "resources/list":

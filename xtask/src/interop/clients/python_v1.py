@@ -17,7 +17,8 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamablehttp_client
 
-RUN_S = 90
+RUN_S = 150
+START_S = 60
 
 
 @asynccontextmanager
@@ -82,10 +83,20 @@ async def drain(ask, member):
             return {member: [dump(item) for item in found]}
 
 
+async def patient(list_tools, name):
+    """Lists until the tool is there: a server of the client's own may still be starting."""
+    for _ in range(START_S):
+        found = await list_tools()
+        if any(tool["name"].endswith(name) for tool in found["tools"]):
+            break
+        await asyncio.sleep(1)
+    return found
+
+
 async def step(session, one):
     method, params = one["method"], one["params"]
     if method == "tools/list":
-        return await drain(session.list_tools, "tools")
+        return await patient(lambda: drain(session.list_tools, "tools"), one["until"])
     if method == "prompts/list":
         return await drain(session.list_prompts, "prompts")
     if method == "resources/list":

@@ -17,7 +17,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 MODES = {"legacy": "legacy", "auto": "auto", "modern": "2026-07-28"}
-RUN_S = 90
+RUN_S = 150
+START_S = 60
 
 
 def server(to):
@@ -67,10 +68,20 @@ async def drain(ask, member, name):
             return {name: [dump(item) for item in found]}
 
 
+async def patient(list_tools, name):
+    """Lists until the tool is there: a server of the client's own may still be starting."""
+    for _ in range(START_S):
+        found = await list_tools()
+        if any(tool["name"].endswith(name) for tool in found["tools"]):
+            break
+        await asyncio.sleep(1)
+    return found
+
+
 async def step(client, one):
     method, params = one["method"], one["params"]
     if method == "tools/list":
-        return await drain(client.list_tools, "tools", "tools")
+        return await patient(lambda: drain(client.list_tools, "tools", "tools"), one["until"])
     if method == "prompts/list":
         return await drain(client.list_prompts, "prompts", "prompts")
     if method == "resources/list":

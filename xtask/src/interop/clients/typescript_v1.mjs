@@ -16,7 +16,8 @@ import {
   ListRootsRequestSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 
-const RUN_MS = 90_000;
+const RUN_MS = 150_000;
+const START_S = 60;
 
 function transport(to) {
   if (to.stdio) {
@@ -60,8 +61,21 @@ async function drain(ask, member) {
   return { [member]: found };
 }
 
-async function step(client, { method, params, progress }) {
-  if (method === "tools/list") return drain((page) => client.listTools(page), "tools");
+// Lists until the tool is there: a server of the client's own may still be starting.
+async function patient(list, name) {
+  let found;
+  for (let waited = 0; waited < START_S; waited += 1) {
+    found = await list();
+    if (found.tools.some((tool) => tool.name.endsWith(name))) break;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  return found;
+}
+
+async function step(client, { method, params, progress, until }) {
+  if (method === "tools/list") {
+    return patient(() => drain((page) => client.listTools(page), "tools"), until);
+  }
   if (method === "prompts/list") return drain((page) => client.listPrompts(page), "prompts");
   if (method === "resources/list") return drain((page) => client.listResources(page), "resources");
   if (method === "resources/templates/list") {
