@@ -369,3 +369,121 @@ fn modern_client_of_an_old_server(kern: &Kern, client: &mut Client, prefix: &str
         }
     }
 }
+
+#[test]
+fn an_old_client_uses_the_tasks_of_a_modern_server() {
+    both(|driver| {
+        let far = Remote::fixture(&["--era", "modern"]);
+        for (over, config) in [
+            ("pipe", fixture_child("new", "modern", "")),
+            ("http", remote("new", &far.url("/mcp"), "")),
+        ] {
+            let config = config + &fixture_child("other", "legacy", "");
+            let kern = Setup::new(driver, config).cores(2).start();
+            for (path, prefix) in [("/mcp", "new__"), ("/mcp/new", "")] {
+                eventually("it is up", || !Client::modern(&kern, path).tools().is_empty());
+                let mut client = Client::legacy(&kern, path, json!({ "elicitation": {} }));
+                eventually("it is up", || {
+                    client.tools().contains(&format!("{prefix}slow_compute"))
+                });
+                let offered =
+                    &client.greeting["capabilities"]["tasks"]["requests"]["tools"]["call"];
+                assert!(offered.is_object(), "{over} {path}: {}", client.greeting);
+                let tools = client.request("tools/list", json!({}))["result"]["tools"].clone();
+                for tool in tools.as_array().unwrap() {
+                    let name = tool["name"].as_str().unwrap();
+                    let new = prefix.is_empty() || name.starts_with(prefix);
+                    assert!(!new || tool["execution"]["taskSupport"] == "optional", "{tool}");
+                }
+                old_client_of_a_modern_server(&mut client, prefix);
+                let mut other = Client::legacy(&kern, path, json!({}));
+                old_client_without_forms(&mut client, &mut other, prefix);
+            }
+        }
+    });
+}
+
+fn old_client_of_a_modern_server(client: &mut Client, prefix: &str) {
+    let task = legacy_task(client, &format!("{prefix}slow_compute"), json!({ "seconds": 0.2 }));
+    assert!(task["ttl"].is_u64() && task["pollInterval"].is_u64(), "{task}");
+    assert!(task.get("ttlMs").is_none() && task.get("resultType").is_none(), "{task}");
+    let id = task["taskId"].clone();
+    assert_eq!(id.as_str().unwrap().starts_with("new:"), !prefix.is_empty());
+    // It waits for the end.
+    let answer = about(client, "tasks/result", &id);
+    let result = answer["result"].clone();
+    assert!(result["content"].is_array() && result.get("resultType").is_none(), "{answer}");
+    assert_eq!(result["_meta"][RELATED]["taskId"], id);
+    let done = until(client, &id, "completed");
+    assert!(done.get("result").is_none() && done.get("ttlMs").is_none(), "{done}");
+    refused(client, "tasks/cancel", id, -32602);
+    let task = legacy_task(client, &format!("{prefix}failing_job"), json!({}));
+    until(client, &task["taskId"], "failed");
+    let result = about(client, "tasks/result", &task["taskId"]);
+    assert_eq!(result["result"]["isError"], true, "{result}");
+    let task = legacy_task(client, &format!("{prefix}protocol_error_job"), json!({}));
+    refused(client, "tasks/result", task["taskId"].clone(), -32603);
+    let task = legacy_task(client, &format!("{prefix}slow_compute"), json!({ "seconds": 60 }));
+    let cancelled = about(client, "tasks/cancel", &task["taskId"]);
+    assert_eq!(cancelled["result"]["status"], "cancelled", "{cancelled}");
+    assert_eq!(cancelled["result"]["taskId"], task["taskId"]);
+    refused(client, "tasks/result", task["taskId"].clone(), -32603);
+    // Two questions, each asked once, however often the task is looked at.
+    let task = legacy_task(client, &format!("{prefix}multi_input"), json!({}));
+    let mut result = client.begin("tasks/result", json!({ "taskId": task["taskId"] }));
+    for _ in 0..2 {
+        let asked = result.wait_for("elicitation/create");
+        assert_eq!(asked["params"]["_meta"][RELATED]["taskId"], task["taskId"], "{asked}");
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let answer = json!({ "action": "accept", "content": { "name": "Ada" } });
+        client.answer(&asked["id"], answer);
+    }
+    let text = &result.answer()["result"]["content"][0]["text"];
+    assert_eq!(text, "First: \"Ada\"; second: \"Ada\"");
+    // A question before the task begins, then a task; and a call that is answered at once.
+    let call = json!({ "name": format!("{prefix}test_tool_with_task"), "task": {} });
+    let mut begun = client.begin("tools/call", call);
+    let asked = begun.wait_for("elicitation/create");
+    client.answer(&asked["id"], json!({ "action": "accept", "content": { "name": "Ada" } }));
+    let made = begun.answer();
+    let result = about(client, "tasks/result", &made["result"]["task"]["taskId"]);
+    assert_eq!(result["result"]["content"][0]["text"], "A task for Ada is done", "{made}");
+    let task = legacy_task(client, &format!("{prefix}greet"), json!({}));
+    assert_eq!(task["status"], "completed", "{task}");
+    let id = task["taskId"].clone();
+    assert_eq!(about(client, "tasks/get", &id)["result"], task);
+    let result = about(client, "tasks/result", &id)["result"].clone();
+    assert_eq!(result["content"][0]["text"], "Hello, World!", "{result}");
+    assert_eq!(result["_meta"][RELATED]["taskId"], id);
+    refused(client, "tasks/cancel", id, -32602);
+}
+
+fn old_client_without_forms(client: &mut Client, other: &mut Client, prefix: &str) {
+    // A kept answer is its session's alone.
+    let task = legacy_task(client, &format!("{prefix}greet"), json!({}));
+    refused(other, "tasks/get", task["taskId"].clone(), -32602);
+    for id in ["", "new", "new:", "new:no-such", "no-such", "new:kern-done-0", "kern-done-0"] {
+        for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+            refused(other, method, json!(id), -32602);
+        }
+    }
+    // What is asked of a client that waits is withdrawn with the wait.
+    let task = legacy_task(client, &format!("{prefix}confirm_delete"), json!({}));
+    let id = task["taskId"].clone();
+    let mut stream = client.stream();
+    let mut waiting = client.begin_as("tasks/result", json!({ "taskId": id }), "wait");
+    let asked = waiting.wait_for("elicitation/create");
+    client.notify("notifications/cancelled", json!({ "requestId": "wait" }));
+    let withdrawn = waiting
+        .next(PATIENCE)
+        .filter(|message| message["method"] == "notifications/cancelled")
+        .unwrap_or_else(|| stream.wait_for("notifications/cancelled"));
+    assert_eq!(withdrawn["params"]["requestId"], asked["id"]);
+    let mut again = client.begin("tasks/result", json!({ "taskId": id }));
+    let asked = again.wait_for("elicitation/create");
+    client.answer(&asked["id"], json!({ "action": "decline" }));
+    assert_eq!(again.answer()["result"]["content"][0]["text"], "Kept the file");
+    // Who can't be asked hears what is missing.
+    let task = legacy_task(other, &format!("{prefix}slow_compute"), json!({ "seconds": 0 }));
+    assert!(about(other, "tasks/result", &task["taskId"])["result"].is_object());
+}

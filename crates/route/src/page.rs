@@ -43,7 +43,7 @@ impl Default for PageLimits {
 /// Some consecutive items of a list.
 #[derive(Debug, Clone)]
 pub struct Page<'a> {
-    entries: &'a [Entry],
+    pub(crate) entries: &'a [Entry],
     /// Leads to the page after this one; `None` at the end. Plain ASCII without escapes.
     pub next: Option<String>,
 }

@@ -43,13 +43,18 @@ pub(super) enum Asker {
         /// The call.
         flight: Key,
     },
+    /// A task of a modern server, whose end a client waits for.
+    Task {
+        /// The request that waits.
+        flight: Key,
+    },
 }
 
 impl Ask {
     fn hosted(&self) -> Option<Key> {
         match self.asker {
             Asker::Server { hosted, .. } => Some(hosted),
-            Asker::Round { .. } => None,
+            Asker::Round { .. } | Asker::Task { .. } => None,
         }
     }
 
@@ -193,6 +198,7 @@ impl Core {
         let Some(ask) = self.take_ask(key) else { return };
         match ask.asker {
             Asker::Round { flight } => self.round_answered(io, flight, key, inbound),
+            Asker::Task { flight } => self.task_answered(io, flight, key, inbound),
             Asker::Server { hosted, id } => {
                 let mut splice = Splice::new(inbound.message);
                 splice.replace(span, id.into_vec());
@@ -245,7 +251,9 @@ impl Core {
             Some(Asker::Server { hosted, id }) => {
                 self.refuse_server(io, hosted, &id, errors::INTERNAL_ERROR, why);
             }
-            Some(Asker::Round { flight }) => self.fail_flight(io, flight, why),
+            Some(Asker::Round { flight } | Asker::Task { flight }) => {
+                self.fail_flight(io, flight, why)
+            }
             None => {}
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kern_mcp::era::capabilities::with_tasks;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method, encode};
 use kern_session::{Level, Session};
@@ -22,7 +23,7 @@ use super::{Core, Io};
 use crate::pipeline::{Destination, Fault, Inbound};
 
 /// Longest wait for the result of a task, whose server answers when the task ends.
-const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
+pub(super) const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
 
 /// How long a request may take without a sign of progress.
 fn patience(method: Method, timeout: Duration) -> Duration {
@@ -157,7 +158,10 @@ impl Core {
             return self.fail_flight(io, key, "a request with this id is still open");
         }
         let client_info = self.client_info(inbound);
-        let client_capabilities = self.client_capabilities(inbound);
+        let client_capabilities = match to.leg.is_some() {
+            true => with_tasks(&self.client_capabilities(inbound)).into(),
+            false => self.client_capabilities(inbound),
+        };
         let log_level = self.client_level(inbound);
         let call = Call {
             message: inbound.message,
@@ -318,6 +322,7 @@ impl Core {
             upstream.flights = upstream.flights.saturating_sub(1);
         }
         self.withdraw_asks(io, &flight);
+        self.withdraw_task_asks(io, &flight);
         Some(flight)
     }
 
@@ -359,6 +364,9 @@ impl Core {
         if flight.is_asking() {
             return self.round_overdue(io, key);
         }
+        if flight.is_pausing() {
+            return self.go_on(io, key);
+        }
         let upstream = self.upstreams.get(&flight.upstream);
         let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
         let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
@@ -394,7 +402,7 @@ impl Core {
         let waits = flight.parked.is_some()
             && flight.exchange.is_none()
             && !flight.resume.as_ref().is_some_and(|resume| resume.waits());
-        if waits || flight.steps.is_some() || flight.is_asking() {
+        if waits || flight.steps.is_some() || flight.is_asking() || flight.is_pausing() {
             return;
         }
         let id = self.flight_id(key);

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kern_mcp::{Method, scan};
-use kern_route::{ListKind, PageLimits, View};
+use kern_mcp::{Method, json, scan, tasks};
+use kern_route::{ListKind, Lists, Page, PageLimits, View};
 use kern_terms::{Era, Instant, Key, Revision};
 
 use super::place::Place;
@@ -66,7 +66,10 @@ impl Core {
             return self.refuse(io, inbound, Cause::InvalidParams, why);
         };
         let mut result = format!("{{\"{}\":", kind.member()).into_bytes();
-        page.write_array(inbound.revision.era(), &mut result);
+        match kind == ListKind::Tools && inbound.revision == Revision::V2025_11_25 {
+            true => write_tools_with_tasks(&view, &page, &mut result),
+            false => page.write_array(inbound.revision.era(), &mut result),
+        }
         if let Some(next) = &page.next {
             result.extend_from_slice(format!(",\"nextCursor\":\"{next}\"").as_bytes());
         }
@@ -243,4 +246,26 @@ impl Core {
     fn still_waits(&mut self, reply: ReplyTo) -> bool {
         std::mem::take(&mut self.kept_waiting).is_some_and(|kept| kept == reply)
     }
+}
+
+/// Tools as a client of 2025-11-25 sees them: of a modern server with the tasks extension any may
+/// become a task, which the client must be told to ask for one.
+fn write_tools_with_tasks(view: &View, page: &Page<'_>, out: &mut Vec<u8>) {
+    let may = |lists: &Lists| {
+        lists.revision.era() == Era::Modern && tasks::is_declared(&lists.capabilities)
+    };
+    if !view.upstreams().any(|lists| may(lists)) {
+        return page.write_array(Era::Legacy, out);
+    }
+    out.push(b'[');
+    for (at, (lists, tool)) in view.page_items(page, Era::Legacy).enumerate() {
+        out.extend_from_slice(if at > 0 { b"," } else { b"" });
+        if may(lists) && json::field(tool, "execution").is_none() {
+            out.extend_from_slice(b"{\"execution\":{\"taskSupport\":\"optional\"},");
+            out.extend_from_slice(&tool[1..]);
+        } else {
+            out.extend_from_slice(tool);
+        }
+    }
+    out.push(b']');
 }

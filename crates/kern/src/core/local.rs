@@ -27,6 +27,8 @@ const CAPABILITIES: &str = r#"{"logging":{},"completions":{},"prompts":{"listCha
 
 /// What it can do with the tasks of 2025-11-25.
 const TASKS: &str = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+/// What it makes of the tasks of a modern server for a client of 2025-11-25.
+const TASKS_OF_NEW: &str = r#"{"cancel":{},"requests":{"tools":{"call":{}}}}"#;
 /// Extensions whose requests find their server on the endpoint of all.
 const ROUTED: [&str; 2] = [tasks::EXTENSION, "io.modelcontextprotocol/ui"];
 
@@ -154,7 +156,8 @@ impl Core {
     fn write_all_capabilities(&self, out: &mut Vec<u8>, revision: Revision) {
         let known = self.catalog.all().capabilities();
         out.extend_from_slice(&CAPABILITIES.as_bytes()[..CAPABILITIES.len() - 1]);
-        if revision == Revision::V2025_11_25 && (tasks::is_offered(known) || !self.settled) {
+        let any = tasks::is_offered(known) || tasks::is_declared(known) || !self.settled;
+        if revision == Revision::V2025_11_25 && any {
             out.extend_from_slice(b",\"tasks\":");
             out.extend_from_slice(TASKS.as_bytes());
         }
@@ -187,10 +190,15 @@ impl Core {
         };
         out.push(b'{');
         let mut first = true;
+        if revision == Revision::V2025_11_25 && tasks::is_declared(own) {
+            out.extend_from_slice(format!("\"tasks\":{TASKS_OF_NEW}").as_bytes());
+            first = false;
+        }
         for (key, value) in json::members(own, kern_mcp::Span::all(own)) {
             let (key, value) = (key.of(own), value.of(own));
-            // Server-run tasks of 2025-11-25 are of one era only.
-            if key == b"\"tasks\"" && revision != Revision::V2025_11_25 {
+            // Tasks of 2025-11-25 are of one revision only.
+            let twice = !first && tasks::is_declared(own);
+            if key == b"\"tasks\"" && (twice || revision != Revision::V2025_11_25) {
                 continue;
             }
             if !std::mem::take(&mut first) {

@@ -38,9 +38,11 @@ mod sessions;
 mod status;
 mod task_answers;
 mod task_book;
+mod task_done;
 mod task_legs;
 mod task_listens;
 mod task_seal;
+mod task_waits;
 mod tasks;
 pub mod timers;
 mod trails;
@@ -156,6 +158,7 @@ pub struct Core {
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
     task_book: task_book::TaskBook,
+    done_book: task_done::DoneBook,
     tagger: Option<Arc<kern_session::Tagger>>,
 
     flights: Slab<Flight>,
@@ -221,6 +224,7 @@ impl Core {
             listens: Slab::new(),
             wants: HashMap::new(),
             task_book: task_book::TaskBook::default(),
+            done_book: task_done::DoneBook::default(),
             tagger: None,
             flights: Slab::new(),
             upstreams: BTreeMap::new(),

@@ -150,6 +150,7 @@ impl Core {
                         && flight.private.is_none()
                         && flight.exchange.is_none()
                         && !flight.is_asking()
+                        && !flight.is_pausing()
                 });
                 for flight in lost {
                     self.fail_flight(io, flight, &why);

@@ -154,7 +154,7 @@ impl Core {
     }
 
     /// Where a call's client can be asked: on the call's own stream, or the session's.
-    fn ask_route(&self, flight: &Flight) -> Option<ReplyTo> {
+    pub(super) fn ask_route(&self, flight: &Flight) -> Option<ReplyTo> {
         match flight.reply.streams {
             true => Some(flight.reply),
             false => self.own_stream(flight.session?),
@@ -247,16 +247,21 @@ impl Core {
             if self.take_ask(ask).is_none() {
                 continue;
             }
-            let params = format!(
-                "{{\"requestId\":{},\"reason\":\"the call it was asked for is over\"}}",
-                ask_id(ask)
-            );
-            let mut out = Vec::new();
-            let method = Method::Cancelled.as_str();
-            encode::notification(&mut out, method, Some(params.as_bytes()));
-            if let Some(to) = to {
-                self.deliver(io, to, &out, Ending::More);
-            }
+            self.tell_withdrawn(io, ask, to);
+        }
+    }
+
+    /// Tells a client that a request is withdrawn.
+    pub(super) fn tell_withdrawn(&mut self, io: &mut Io, ask: Key, to: Option<ReplyTo>) {
+        let params = format!(
+            "{{\"requestId\":{},\"reason\":\"the call it was asked for is over\"}}",
+            ask_id(ask)
+        );
+        let mut out = Vec::new();
+        let method = Method::Cancelled.as_str();
+        encode::notification(&mut out, method, Some(params.as_bytes()));
+        if let Some(to) = to {
+            self.deliver(io, to, &out, Ending::More);
         }
     }
 

@@ -151,6 +151,7 @@ impl Core {
         let Some(session) = self.sessions.close(key) else { return };
         self.views.remove(&key);
         self.task_book.session_ended(key);
+        self.done_book.session_ended(key);
         self.end_batches(io, key);
         self.end_trails(io, key, session.replay);
         for flight in session.calls.into_values() {

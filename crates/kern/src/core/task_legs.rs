@@ -13,6 +13,8 @@
 //! which was told that its client can do nothing. Invariants: a flight's next request goes where its
 //! first one went; whatever a server answers, its client gets one answer.
 
+use bytes::Bytes;
+use kern_mcp::era::capabilities::with_tasks;
 use kern_mcp::era::task::{self, Outcome, Status};
 use kern_mcp::errors::INVALID_PARAMS;
 use kern_mcp::tasks::{self, Support, TASK_ID_BYTES_MAX};
@@ -22,10 +24,11 @@ use kern_terms::{Era, Key, Revision};
 use kern_upstream::call::Call;
 
 use super::place::Place;
+use super::task_waits::LegOf;
 use super::timers::Timer;
 use super::words::{Ending, Health, Leg, Step};
 use super::{Core, Io};
-use crate::pipeline::{Destination, Fault, Inbound};
+use crate::pipeline::{Destination, Inbound};
 
 /// Capabilities that let a server ask its client in mid-call.
 const CONVERSES: [&str; 3] = ["elicitation", "sampling", "roots"];
@@ -40,13 +43,18 @@ impl Core {
         if inbound.envelope.method != Method::ToolsCall {
             return self.fly(io, inbound, to);
         }
+        let start = self.may_start(io, inbound, to.upstream);
         let leg = match self.leg_of_call(inbound, &to) {
+            Ok(_) if start => Ok(Some(Box::new(Leg::new(Step::Start)))),
+            other => other,
+        };
+        let leg = match leg {
             Ok(leg) => leg,
             Err(fault) => return self.refuse_with(io, inbound, fault),
         };
         let crosses = inbound.revision.era() == Era::Modern
             && self.era_at(Place::Shared, to.upstream) == Some(Era::Legacy);
-        let stray = inbound.envelope.task.filter(|_| crosses);
+        let stray = inbound.envelope.task.filter(|_| crosses || start);
         if leg.is_none() && stray.is_none() {
             return self.fly(io, inbound, to);
         }
@@ -54,7 +62,7 @@ impl Core {
         if let Some(stray) = stray {
             splice.remove_value(stray);
         }
-        if let (Some(_), Some(params)) = (&leg, inbound.envelope.params) {
+        if let (Some(_), Some(params), false) = (&leg, inbound.envelope.params, start) {
             splice.insert_member(params, &b"\"task\":{}"[..]);
         }
         let mut message = Vec::with_capacity(inbound.message.len() + 16);
@@ -63,11 +71,7 @@ impl Core {
     }
 
     /// Whether a modern client's call becomes a task of an old server.
-    fn leg_of_call(
-        &self,
-        inbound: &Inbound<'_>,
-        to: &Destination,
-    ) -> Result<Option<Box<Leg>>, Fault> {
+    fn leg_of_call(&self, inbound: &Inbound<'_>, to: &Destination) -> LegOf {
         let Some(upstream) = self.upstreams.get(&to.upstream) else { return Ok(None) };
         let old =
             matches!(&upstream.health, Health::Up(up) if up.revision == Revision::V2025_11_25);
@@ -134,7 +138,7 @@ impl Core {
                 Status::Completed | Status::Failed => {
                     let (own, task) = (leg.own.clone(), result.into());
                     leg.step = Step::Finish(task);
-                    self.send_next(io, key, Method::TasksResult, &own);
+                    self.send_next(io, key, &request(NO_ID, Method::TasksResult, &own));
                 }
                 _ => {
                     let answer = task::to_modern(result, &leg.shown, "complete", None);
@@ -152,6 +156,18 @@ impl Core {
                 let answer = task::to_modern(ended, &leg.shown, "complete", outcome);
                 self.end_leg(io, key, &answer);
             }
+            (Step::Start, Some(_)) => return self.started(io, key, message, envelope),
+            (Step::Look, Some(result)) => {
+                let answer = task::to_legacy(result, &leg.shown);
+                self.end_leg(io, key, &answer);
+            }
+            (Step::BeforeCancel, Some(result)) => self.before_cancel(io, key, result),
+            (Step::Cancelling, Some(_)) => {
+                let own = leg.own.clone();
+                leg.step = Step::Look;
+                self.send_next(io, key, &request(NO_ID, Method::TasksGet, &own));
+            }
+            (Step::Wait(_), Some(_)) => self.looked(io, key, message, envelope),
             (Step::Cancel | Step::Check, Some(_)) => {
                 self.end_leg(io, key, b"{\"resultType\":\"complete\"}");
             }
@@ -159,7 +175,7 @@ impl Core {
                 // The old era refuses to cancel what has ended; the new one does not mind.
                 let own = leg.own.clone();
                 leg.step = Step::Check;
-                self.send_next(io, key, Method::TasksGet, &own);
+                self.send_next(io, key, &request(NO_ID, Method::TasksGet, &own));
             }
             (_, None) => return false,
         }
@@ -180,11 +196,18 @@ impl Core {
     }
 
     /// Sends the next request of a flight, under a flight id of its own.
-    fn send_next(&mut self, io: &mut Io, key: Key, method: Method, own: &str) {
+    pub(super) fn send_next(&mut self, io: &mut Io, key: Key, message: &[u8]) {
         let Some(key) = self.begin_round(io, key) else { return };
-        let message = request(NO_ID, method, own);
-        let Ok(envelope) = scan(&message, &self.scan_limits) else {
-            return self.fail_flight(io, key, "the task's id is too long");
+        self.move_asks(key);
+        let Ok(envelope) = scan(message, &self.scan_limits) else {
+            return self.fail_flight(io, key, "what its client answered is too long");
+        };
+        let session = self.flights.get(key).and_then(|flight| flight.session);
+        let session = session.and_then(|session| self.sessions.get(session));
+        let able = with_tasks(session.map_or(&b"{}"[..], |session| &session.capabilities_modern));
+        let client_info = match session {
+            Some(session) if session.info.len() > 2 => session.info.clone(),
+            _ => Bytes::from_static(super::INFO.as_bytes()),
         };
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
@@ -193,13 +216,13 @@ impl Core {
         (flight.began, flight.heard) = (now, now);
         flight.timer = io.timer(timeout.unwrap_or_default(), Timer::Flight(key).token());
         let call = Call {
-            message: &message,
+            message,
             envelope: &envelope,
             name: None,
             uri: None,
             from: Revision::V2025_11_25,
-            client_info: super::INFO.as_bytes(),
-            client_capabilities: b"{}",
+            client_info: &client_info,
+            client_capabilities: &able,
             log_level: None,
         };
         let place = private.map_or(Place::Shared, Place::Private);
@@ -207,7 +230,7 @@ impl Core {
     }
 
     /// Gives the client the answer it waits for.
-    fn end_leg(&mut self, io: &mut Io, key: Key, result: &[u8]) {
+    pub(super) fn end_leg(&mut self, io: &mut Io, key: Key, result: &[u8]) {
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(&flight);
         let mut out = Vec::with_capacity(result.len() + 64);
@@ -224,7 +247,7 @@ fn converses(inbound: &Inbound<'_>) -> bool {
 }
 
 /// A request about a task, under a raw id.
-fn request(id: &[u8], method: Method, task: &str) -> Vec<u8> {
+pub(super) fn request(id: &[u8], method: Method, task: &str) -> Vec<u8> {
     let mut message = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     message.extend_from_slice(id);
     message.extend_from_slice(b",\"method\":\"");

@@ -75,6 +75,9 @@ impl Core {
                 None => self.refuse_with(io, inbound, unknown()),
             };
         }
+        if inbound.revision.era() == Era::Legacy && era == Era::Modern {
+            return self.ask_new_server(io, inbound, Destination::task_of(upstream), &id, own);
+        }
         let shared = place == Place::Shared && era == Era::Legacy;
         if let Some(session) = inbound.session.filter(|_| shared)
             && !self.task_book.has(session, upstream, own)

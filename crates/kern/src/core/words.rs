@@ -3,7 +3,7 @@
 //! Invariant: everything in a [`Post`] is owned and immutable; nothing a core sends can be changed
 //! under the receiver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use kern_control::{Instances, Launch, Plan, ToolFilter};
 use kern_mcp::Envelope;
 use kern_route::{Catalog, Lists};
 use kern_session::EventId;
-use kern_terms::{CoreId, FlightId, Key, Revision};
+use kern_terms::{CoreId, FlightId, Instant, Key, Revision};
 
 /// What an error says of an upstream on its first start: asking again later may work.
 pub const STILL_STARTING: &str = "still starting: try again";
@@ -203,6 +203,35 @@ pub enum Step {
     Cancel,
     /// `tasks/get`, to see whether the task exists.
     Check,
+    /// A tool call that a modern server may make a task of.
+    Start,
+    /// `tasks/get` of the extension.
+    Look,
+    /// `tasks/get` of the extension, before the task is cancelled.
+    BeforeCancel,
+    /// `tasks/cancel` of the extension.
+    Cancelling,
+    /// `tasks/get` of the extension, until the task ends.
+    Wait(Box<Waiting>),
+}
+
+/// A `tasks/result` that waits for the task of a modern server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long the server wants to be left alone.
+    pub poll: Duration,
+    /// Nothing is out: the next look is due with the flight's timer.
+    pub pausing: bool,
+    /// `tasks/update` is out.
+    pub updating: bool,
+    /// Questions that wait for the client, and their keys as the server wrote them.
+    pub asked: Vec<(Key, String)>,
+    /// Keys of all questions the client was asked.
+    pub told: BTreeSet<String>,
+    /// Answers of the client that the server does not have yet.
+    pub answers: Vec<(String, Vec<u8>)>,
+    /// When the client has waited long enough.
+    pub until: Instant,
 }
 
 /// How the shared instance of an upstream fares.

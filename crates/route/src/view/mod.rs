@@ -17,9 +17,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use kern_terms::Era;
 
 use crate::kind::ListKind;
 use crate::lists::{Hint, Item, Lists};
+use crate::page::Page;
 use crate::template::Template;
 
 pub use find::{Located, Rule};
@@ -171,6 +173,17 @@ impl View {
     /// Whether nothing of any kind is served.
     pub fn is_empty(&self) -> bool {
         self.shelves.iter().all(|shelf| shelf.entries.is_empty())
+    }
+
+    /// The definitions of a page as served to clients of `era`, each with what its upstream
+    /// declared.
+    pub fn page_items<'v>(
+        &'v self,
+        page: &Page<'v>,
+        era: Era,
+    ) -> impl ExactSizeIterator<Item = (&'v Lists, &'v Bytes)> {
+        let lists = |entry: &Entry| &*self.sources[entry.source as usize].lists;
+        page.entries.iter().map(lists).zip(page.items(era))
     }
 
     /// The upstreams, in the operator's order.
