@@ -232,6 +232,24 @@ fn a_server_that_asks_what_it_must_not_fails_its_call_alone() {
 }
 
 #[test]
+fn it_is_asked_whatever_instance_answers_and_whatever_else_the_server_speaks() {
+    both(|driver| {
+        for instances in ["auto", "shared", "per-session"] {
+            for era in ["modern", "both"] {
+                let config = fixture_child("fix", era, &format!("instances = {instances:?}"));
+                let kern = Setup::new(driver, config).start();
+                let mut client = Client::legacy(&kern, "/mcp/fix", all());
+                let mut call =
+                    begin(&mut client, json!({ "ask": ["roots", "sampling"], "rounds": 2 }));
+                let (answer, asked) = converse(&client, &mut call);
+                assert_eq!(asked.len(), 4, "{instances} {era}: {answer}");
+                assert_eq!(rounds_of(&answer)[1]["k0"], answer_to(&asked[2]), "{instances} {era}");
+            }
+        }
+    });
+}
+
+#[test]
 fn prompts_and_resources_may_ask_too() {
     servers(|driver, _, config| {
         let kern = Setup::new(driver, config).start();
@@ -315,6 +333,33 @@ fn a_lost_connection_does_not_cancel_and_the_end_of_a_session_does() {
         }
         other.answer(&asked["id"], answer_to(&asked));
         assert_eq!(heard(&kern, "ended").len(), 1);
+    });
+}
+
+#[test]
+fn a_client_that_lost_its_connection_finds_the_question_and_the_answer_again() {
+    servers(|driver, _, config| {
+        let kern = Setup::new(driver, config).cores(2).start();
+        let mut client = Client::legacy(&kern, "/mcp/fix", all());
+        let mut call = begin(&mut client, json!({ "ask": ["roots"], "rounds": 2 }));
+        call.conn.head(harness::PATIENCE).unwrap();
+        // A stream begins with an event that says where it can be resumed from.
+        let mut place = call.conn.event(harness::PATIENCE).unwrap().id.unwrap();
+        drop(call);
+        for round in 0..3 {
+            let (mut conn, head) = client.get("/mcp/fix", Some(&place));
+            assert_eq!(head.status, 200, "{head:?}");
+            let event = std::iter::repeat_with(|| conn.event(harness::PATIENCE).unwrap());
+            let event = event.into_iter().find(|event| !event.data.is_empty()).unwrap();
+            place = event.id.unwrap();
+            let message: Value = serde_json::from_str(&event.data).unwrap();
+            if round == 2 {
+                assert_eq!(rounds_of(&message).as_array().unwrap().len(), 2, "{message}");
+            } else {
+                drop(conn);
+                client.answer(&message["id"], answer_to(&message));
+            }
+        }
     });
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Pure functions: they add edits to a [`Splice`](crate::rewrite::Splice) and keep no state. Only plain
 //! messages and their parts; how a conversation that changes shape goes on (handshake, parked calls,
-//! rounds, subscriptions) is the session's to say. Each file has a table of what it rewrites; what is not in a table
-//! passes byte for byte.
+//! rounds, subscriptions) is the session's to say. Each file has a table of what it rewrites; what is
+//! not in a table passes byte for byte.
 
 pub mod capabilities;
 pub mod error;
