@@ -234,16 +234,26 @@ fn a_server_that_asks_what_it_must_not_fails_its_call_alone() {
 #[test]
 fn it_is_asked_whatever_instance_answers_and_whatever_else_the_server_speaks() {
     both(|driver| {
-        for instances in ["auto", "shared", "per-session"] {
-            for era in ["modern", "both"] {
-                let config = fixture_child("fix", era, &format!("instances = {instances:?}"));
-                let kern = Setup::new(driver, config).start();
-                let mut client = Client::legacy(&kern, "/mcp/fix", all());
-                let mut call =
-                    begin(&mut client, json!({ "ask": ["roots", "sampling"], "rounds": 2 }));
-                let (answer, asked) = converse(&client, &mut call);
-                assert_eq!(asked.len(), 4, "{instances} {era}: {answer}");
-                assert_eq!(rounds_of(&answer)[1]["k0"], answer_to(&asked[2]), "{instances} {era}");
+        let near = fixture_child("near", "legacy", "");
+        for era in ["modern", "both"] {
+            let far = Remote::fixture(&["--era", era]);
+            for instances in ["auto", "shared", "per-session"] {
+                let more = format!("instances = {instances:?}");
+                let config = fixture_child("fix", era, &more)
+                    + &remote("far", &far.url("/mcp"), &more)
+                    + &near;
+                let kern = Setup::new(driver, config).cores(2).start();
+                let mut client = Client::legacy(&kern, "/mcp", all());
+                for name in ["fix", "far"] {
+                    let arguments = json!({ "ask": ["roots", "sampling"], "rounds": 2 });
+                    let params =
+                        json!({ "name": format!("{name}__test_rounds"), "arguments": arguments });
+                    let mut call = client.begin("tools/call", params);
+                    let (answer, asked) = converse(&client, &mut call);
+                    let place = format!("{name} {instances} {era}");
+                    assert_eq!(asked.len(), 4, "{place}: {answer}");
+                    assert_eq!(rounds_of(&answer)[1]["k0"], answer_to(&asked[2]), "{place}");
+                }
             }
         }
     });

@@ -22,6 +22,8 @@ pub(super) struct Greeting {
     initialize: State,
     /// `server/discover` was sent again, since the server named our revision when it refused.
     again: bool,
+    /// `initialize` was refused as a server of HTTP+SSE refuses a POST.
+    no_posts: bool,
     /// When to send the other greeting although the first was not answered.
     impatient_at: Option<Instant>,
 }
@@ -192,13 +194,8 @@ impl Instance {
         if matches!(status, 401 | 403 | 407 | 429) || *status >= 500 {
             return self.fail(now, failure.to_string(), random, fx);
         }
-        if own == Own::Initialize && self.fall_back && matches!(status, 400 | 404 | 405) {
-            self.transport = Transport::HttpSse;
-            self.fall_back = false;
-            self.phase = Phase::Opening;
-            self.greeting = Greeting::default();
-            fx.push(Effect::Open);
-            return;
+        if own == Own::Initialize && matches!(status, 400 | 404 | 405) {
+            self.greeting.no_posts = true;
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let error = json::field(body, "error").unwrap_or(b"{}");
@@ -242,6 +239,15 @@ impl Instance {
         }
         let out = [&self.greeting.discover, &self.greeting.initialize];
         if out.contains(&&State::Out) {
+            return;
+        }
+        // A server of the new era alone refuses `initialize` like that, too: that was asked first.
+        if self.greeting.no_posts && std::mem::take(&mut self.fall_back) {
+            self.fell_back = true;
+            self.transport = Transport::HttpSse;
+            self.phase = Phase::Opening;
+            self.greeting = Greeting::default();
+            fx.push(Effect::Open);
             return;
         }
         let mut why = String::from("it refused every greeting");
@@ -343,6 +349,41 @@ mod tests {
             _ => None,
         });
         sent.next_back()
+    }
+
+    #[test]
+    fn a_server_is_taken_for_one_of_http_with_sse_only_when_it_refuses_both_greetings() {
+        for (prefer, order) in [
+            (Era::Modern, [Method::ServerDiscover, Method::Initialize]),
+            (Era::Legacy, [Method::Initialize, Method::ServerDiscover]),
+        ] {
+            let profile = Profile {
+                capabilities: Bytes::from_static(b"{}"),
+                info: Bytes::from_static(b"{}"),
+                revision: Revision::LEGACY_LATEST,
+                prefer,
+            };
+            let instance = Instance::new(profile, Transport::Http, Duration::from_secs(5));
+            let (mut instance, mut fx) = (instance.with_fall_back(), Vec::new());
+            instance.start(Instant::ZERO, &mut fx);
+            for run in 0..2 {
+                instance.opened(Instant::ZERO, &mut fx);
+                for expected in order {
+                    assert_eq!(instance.transport(), Transport::Http, "run {run}");
+                    let (id, method) = greeting(&mut fx).expect("a greeting");
+                    assert_eq!(method, expected, "run {run}");
+                    let failure = Failure::Status { status: 405, body: Vec::new() };
+                    instance.failed(Instant::ZERO, id, failure, RANDOM, &mut fx);
+                }
+                assert_eq!(instance.transport(), Transport::HttpSse, "run {run}");
+                assert!(fx.contains(&Effect::Open), "{fx:?}");
+                // It was none, after all: the next start asks anew.
+                instance.fail(Instant::ZERO, "405".to_owned(), RANDOM, &mut fx);
+                instance.wake(Instant::ZERO + Duration::from_secs(3_600), RANDOM, &mut fx);
+                assert_eq!(instance.phase(), Phase::Opening, "run {run}");
+                fx.clear();
+            }
+        }
     }
 
     #[test]

@@ -167,6 +167,8 @@ pub struct Instance {
     transport: Transport,
     /// Whether a refused Streamable HTTP greeting may fall back to HTTP+SSE.
     fall_back: bool,
+    /// It did, in this run: the next one tries Streamable HTTP first again.
+    fell_back: bool,
     phase: Phase,
     revision: Revision,
     identity: Identity,
@@ -208,6 +210,7 @@ impl Instance {
             profile,
             transport,
             fall_back: false,
+            fell_back: false,
             phase: Phase::Resting,
             identity: Identity::default(),
             next_id: 1,
@@ -271,6 +274,9 @@ impl Instance {
     pub fn start(&mut self, now: Instant, fx: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Resting | Phase::Down) {
             return;
+        }
+        if std::mem::take(&mut self.fell_back) {
+            (self.transport, self.fall_back) = (Transport::Http, true);
         }
         self.phase = Phase::Opening;
         self.started = now;
