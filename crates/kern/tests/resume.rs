@@ -140,6 +140,28 @@ fn an_id_of_nobody_or_of_another_session_finds_nothing() {
 }
 
 #[test]
+fn a_call_that_takes_long_can_be_resumed_though_nothing_was_said_yet() {
+    both(|driver| {
+        let kern = Setup::new(driver, echo()).cores(3).start();
+        for _ in 0..3 {
+            let client = Client::legacy(&kern, "/mcp/echo", json!({}));
+            let call = json!({ "name": "sleep", "arguments": { "ms": 5_000 } });
+            let mut conn = client.begin_raw(&client.body("tools/call", call, 1));
+            let head = conn.head(PATIENCE).unwrap();
+            assert_eq!(head.get("content-type"), Some("text/event-stream"));
+            let first = conn.event(PATIENCE).unwrap();
+            assert_eq!(first.data, "");
+            drop(conn);
+            let (mut conn, head) = client.get("/mcp/echo", first.id.as_deref());
+            assert_eq!(head.status, 200);
+            let mut said = rest(&mut conn);
+            said.retain(|event| !event.data.is_empty());
+            assert_eq!(message(&said[0])["result"]["content"][0]["text"], "slept 5000 ms");
+        }
+    });
+}
+
+#[test]
 fn a_sessions_own_stream_goes_on_where_it_broke() {
     both(|driver| {
         let kern = Setup::new(driver, fixture_child("fix", "both", "")).cores(3).start();

@@ -151,6 +151,9 @@ impl Core {
     pub(super) fn batch_said(&mut self, io: &mut Io, key: Key, message: &[u8], ending: Ending) {
         let Some(batch) = self.batches.get_mut(key) else { return };
         let reply = batch.reply;
+        if ending == Ending::Open {
+            return;
+        }
         if ending == Ending::More {
             // Lines take an array of answers whatever was said before.
             if reply.session.is_some() && !std::mem::replace(&mut batch.streaming, true) {

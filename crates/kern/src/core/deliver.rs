@@ -189,7 +189,7 @@ fn write_http(
     };
     io.send_with(stream, |out| write_next(out, http10, message, ending, mark));
     match ending {
-        Ending::More => After::Stay,
+        Ending::More | Ending::Open => After::Stay,
         _ => After::Done { keep_alive },
     }
 }
@@ -199,9 +199,9 @@ fn write_next(out: &mut Vec<u8>, http10: bool, message: &[u8], ending: Ending, m
     match ending {
         Ending::More | Ending::Answer(_) => write_event(out, message, http10, mark),
         Ending::Poll(retry_ms) => write_prime(out, http10, mark, Some(retry_ms)),
-        Ending::Nothing | Ending::Accepted | Ending::Done | Ending::Over => {}
+        Ending::Nothing | Ending::Accepted | Ending::Done | Ending::Over | Ending::Open => {}
     }
-    if ending != Ending::More {
+    if !matches!(ending, Ending::More | Ending::Open) {
         end_stream(out, http10);
     }
 }
@@ -240,7 +240,7 @@ fn write_first(
             return After::Done { keep_alive: exchange.keep_alive };
         }
         // A client that can't read a stream does without what comes before the answer.
-        Ending::More if !exchange.accepts_stream => return After::Stay,
+        Ending::More | Ending::Open if !exchange.accepts_stream => return After::Stay,
         _ => {}
     }
     let http10 = exchange.http10;
@@ -256,7 +256,7 @@ fn write_first(
         write_next(out, http10, message, ending, mark);
     });
     match ending {
-        Ending::More => {
+        Ending::More | Ending::Open => {
             *doing = Doing::Streaming(exchange);
             After::Stay
         }

@@ -344,7 +344,7 @@ impl Core {
         self.settle(io);
         self.sweep_links(io);
         self.sweep_sessions(io);
-        self.sweep_trails();
+        self.sweep_trails(io);
         self.sweep_asks(io);
     }
 

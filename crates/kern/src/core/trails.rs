@@ -24,6 +24,8 @@ use super::{Core, Io};
 const KEPT_BYTES_MAX: usize = 256 << 20;
 /// How long a session's own stream counts as open after its connection was lost.
 const LOST_MOST: Duration = Duration::from_secs(60);
+/// How long a call may take before it becomes a stream.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// One open stream of a session.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Core {
     pub(super) fn say(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) -> bool {
         let Some(session) = to.session else { return false };
         let begins = match ending {
-            Ending::More | Ending::Poll(_) => true,
+            Ending::More | Ending::Poll(_) | Ending::Open => true,
             Ending::Answer(status) => status == 200 && !to.json,
             _ => false,
         };
@@ -76,11 +78,12 @@ impl Core {
             id
         });
         if let Some(carrier) = carrier {
-            let mark = id.flatten().map(|id| Mark { id, prime: primed && id.sequence == 1 });
+            let first = |id: EventId| id.sequence == 1 || ending == Ending::Open;
+            let mark = id.flatten().map(|id| Mark { id, prime: primed && first(id) });
             self.carry(io, carrier.to, message, ending, mark);
         }
         match ending {
-            Ending::More => {}
+            Ending::More | Ending::Open => {}
             Ending::Poll(_) => self.let_go(session, to),
             _ => self.end_trail(session, to),
         }
@@ -311,7 +314,23 @@ impl Core {
         }
     }
 
-    pub(super) fn sweep_trails(&mut self) {
+    /// A call that takes long becomes a stream before anything is said on it: its client gets an
+    /// id to resume from, and what is between them sees that the connection is in use.
+    fn open_slow(&mut self, io: &mut Io) {
+        let now = self.now;
+        let slow = self.flights.iter().map(|(_, flight)| flight).filter(|flight| {
+            flight.revision == Revision::V2025_11_25
+                && flight.reply.batch.is_none()
+                && now.since(flight.began) >= SLOW
+                && flight.reply.session.is_some_and(|it| self.trail(it, flight.reply).is_none())
+        });
+        for reply in slow.map(|flight| flight.reply).collect::<Vec<_>>() {
+            self.deliver(io, reply, b"", Ending::Open);
+        }
+    }
+
+    pub(super) fn sweep_trails(&mut self, io: &mut Io) {
+        self.open_slow(io);
         let with = self.sessions.iter().filter(|(_, session)| session.replay.is_some());
         let now = self.now;
         for session in with.map(|(key, _)| key).collect::<Vec<_>>() {

@@ -125,6 +125,8 @@ pub enum Ending {
     /// No answer will come (a cancelled request), or a session's own stream is over: end without
     /// one.
     Nothing,
+    /// Nothing is said yet, but the exchange becomes a stream that can be resumed.
+    Open,
     /// The connection closes, the stream goes on: the client asks for the rest after so many
     /// milliseconds (2025-11-25, SEP-1699).
     Poll(u32),
