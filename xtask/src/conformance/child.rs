@@ -91,6 +91,13 @@ impl Guarded {
     }
 }
 
+impl Guarded {
+    /// Whether the server has ended.
+    pub(crate) fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.child.stdin.take());

@@ -6,7 +6,6 @@
 //! ends with this process.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::agent::Agent;
 use super::child::{self, Guarded};
 use super::fill;
 use super::results::AGENT;
-use super::servers::{Era, free_port};
+use super::servers::{self, Era};
 
 /// Set by us: the `kern` to use, where to put its configuration and log, and the agent's era.
 pub(super) const KERN: &str = "KERN_CONFORMANCE_KERN";
@@ -69,12 +68,8 @@ fn start(
     let (config, log) = (place.join("kern.toml"), place.join("kern.log"));
     std::fs::write(&config, format!("[upstream.suite]\nurl = \"{server}\"\n"))
         .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
-    let listen = format!("127.0.0.1:{}", free_port()?);
-    let url = format!("http://{listen}/mcp/suite");
-    let mut command = Command::new(binary);
-    command.arg("serve").arg("--config").arg(&config);
-    command.args(["--listen", &listen, "--cores", "1"]);
-    let mut kern = Guarded::watch(&command, &log)?;
+    let (mut kern, base) = servers::start(binary, &config, &["--cores", "1"], &log)?;
+    let url = format!("{base}/mcp/suite");
     kern.wait_ready(&url, START).map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
     Ok((kern, url))
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::child::{self, Guarded};
 use crate::build::{self, Profile};
@@ -89,14 +90,40 @@ pub(super) fn kern(
     let config = out.join(format!("{name}.toml"));
     fs::write(&config, server.configuration())
         .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
-    let listen = format!("127.0.0.1:{}", free_port()?);
-    let url = format!("http://{listen}/mcp/fixture");
-    let mut command = Command::new(binary);
-    command.arg("serve").arg("--config").arg(&config).args(["--listen", &listen]);
     let log = out.join(format!("{name}.log"));
-    let mut kern = Guarded::watch(&command, &log)?;
+    let (mut kern, base) = start(binary, &config, &[], &log)?;
+    let url = format!("{base}/mcp/fixture");
     kern.wait_ready(&url, START).map_err(|error| format!("{error}\n{}", child::tail(&log)))?;
     Ok((kern, url))
+}
+
+/// Starts `kern serve` on a free port; also where it serves: `http://ADDRESS`.
+///
+/// # Errors
+/// When it cannot be started, and when it says no address within half a minute.
+pub(crate) fn start(
+    binary: &Path,
+    config: &Path,
+    options: &[&str],
+    log: &Path,
+) -> Result<(Guarded, String), String> {
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]);
+    command.args(options);
+    let mut kern = Guarded::watch(&command, log)?;
+    let deadline = Instant::now() + START;
+    loop {
+        let told = fs::read_to_string(log).unwrap_or_default();
+        let address =
+            told.split_once("serving at http://").and_then(|(_, it)| it.split_once("/mcp"));
+        if let Some((address, _)) = address {
+            return Ok((kern, format!("http://{address}")));
+        }
+        if kern.ended() || Instant::now() >= deadline {
+            return Err(format!("kern says no address\n{}", child::tail(log)));
+        }
+        sleep(Duration::from_millis(20));
+    }
 }
 
 /// A port that was free a moment ago.
