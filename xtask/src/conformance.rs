@@ -90,7 +90,7 @@ impl Ground {
         self.suite.run(&Leg::Server { url }, revision, &results, RUN)?;
         let scored = self.suite.scored(revision, "server")?;
         let demanded = demanded::of_servers(revision, label);
-        Run::read(label, revision, &scored, demanded, &results)
+        Run::read(label, revision, &scored, &demanded, &results)
     }
 }
 

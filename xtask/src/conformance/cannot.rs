@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 /// One check that must fail.
 pub(super) struct Cannot {
     pub(super) revision: &'static str,
-    /// Only there, where the way to the server matters.
-    pub(super) label: Option<&'static str>,
     pub(super) scenario: &'static str,
     pub(super) check: &'static str,
     /// Where the sentence stands.
@@ -27,7 +25,7 @@ const fn cannot(
     page: &'static str,
     sentence: &'static str,
 ) -> Cannot {
-    Cannot { revision, label: None, scenario, check, page, sentence }
+    Cannot { revision, scenario, check, page, sentence }
 }
 
 const fn not_yet(revision: &'static str, scenario: &'static str, check: &'static str) -> Cannot {
@@ -105,12 +103,9 @@ impl Cannot {
     }
 }
 
-/// What cannot hold for a requirement set with a server of the other era, reached as `label` says.
-pub(super) fn of_servers(revision: &str, label: &str) -> Vec<&'static Cannot> {
-    let there = |entry: &&Cannot| {
-        entry.revision == revision && entry.label.is_none_or(|only| only == label)
-    };
-    SERVERS.iter().filter(there).collect()
+/// What cannot hold for a requirement set with a server of the other era.
+pub(super) fn of_servers(revision: &str) -> Vec<&'static Cannot> {
+    SERVERS.iter().filter(|entry| entry.revision == revision).collect()
 }
 
 /// The sentences of the table, each once, with their pages.

@@ -34,14 +34,14 @@ pub(super) fn run(ground: &Ground, revisions: &[String]) -> Result<(), String> {
     }
     for run in &runs {
         print(run);
-        wrong.extend(surprises(run, &cannot::of_servers(&run.revision, run.label)));
+        wrong.extend(surprises(run, &cannot::of_servers(&run.revision)));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 /// Every scenario with its checks, and why those that fail do.
 fn print(run: &Run) {
-    let table = cannot::of_servers(&run.revision, run.label);
+    let table = cannot::of_servers(&run.revision);
     for (name, scenario) in &run.scenarios {
         let all = scenario.passed + scenario.failed.len();
         let word = match scenario.passes() {
@@ -97,14 +97,8 @@ mod tests {
     use super::super::results::{Check, Scenario};
     use super::*;
 
-    const ENTRY: Cannot = Cannot {
-        revision: "r",
-        label: None,
-        scenario: "a",
-        check: "c",
-        page: "a page",
-        sentence: "No.",
-    };
+    const ENTRY: Cannot =
+        Cannot { revision: "r", scenario: "a", check: "c", page: "a page", sentence: "No." };
 
     #[test]
     fn only_what_the_table_says_may_fail_and_it_must() {
