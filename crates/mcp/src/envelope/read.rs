@@ -380,6 +380,8 @@ impl<'a> Reader<'a> {
             None if kind == Kind::Result => return Err((ScanFault::Id, start)),
             _ => {}
         }
+        // In the `_meta` of an answer the word means nothing.
+        let token = token.filter(|_| !kind.is_response());
         if let Some(token) = token.filter(|&token| !self.token_is_allowed(token)) {
             return Err((ScanFault::ProgressToken, token.start));
         }
