@@ -200,7 +200,12 @@ impl Core {
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
             return session.calls.contains_key(id);
         }
-        self.line_of(inbound.reply).is_some_and(|line| line.calls.contains_key(id))
+        let Some(line) = self.line_of(inbound.reply) else { return false };
+        if line.calls.contains_key(id) {
+            return true;
+        }
+        let listens = line.listens.clone();
+        listens.iter().any(|key| self.listens.get(*key).is_some_and(|listen| *listen.id == *id))
     }
 
     /// How many requests of this client are on their way.

@@ -47,49 +47,74 @@ impl Exchange {
     }
 }
 
-const OWN: &str = r#""io.modelcontextprotocol/protocolVersion""#;
+/// Spellings of ids and of progress tokens.
+const IDS: &[&str] = &[
+    "1",
+    "0",
+    "-0",
+    "-7",
+    r#""""#,
+    r#""\u0061-ü""#,
+    r#""x\/y""#,
+    "18446744073709551616",
+    r#""😀\ud83d\ude00""#,
+];
+const TOKENS: &[&str] =
+    &["7", "-0", "1.50", r#""\u0041""#, r#""t é\/""#, "9007199254740993", r#""""#];
+/// `vendor/do` is no method of the protocol: an endpoint of one upstream passes it.
+const METHODS: &[&str] = &[
+    "tools/call",
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "completion/complete",
+    "vendor/do",
+];
+
+/// What a request names, and how.
+struct Named {
+    name: Option<(String, bool)>,
+    spelled: String,
+}
 
 /// A request and the answer it asks for.
 pub fn generate(random: &mut Random, era: Era, tag: &str, via: Via, breaks: [bool; 2]) -> Exchange {
     let [in_request, in_answer] = breaks;
     let mut writer = Writer { random, taste: Taste { breaks: in_answer, tame: false } };
-    let mut token = None;
-    if writer.random.one_in(3) {
-        token = Some(writer.random.pick(&[
-            "7",
-            "-0",
-            "1.50",
-            r#""\u0041""#,
-            r#""t é\/""#,
-            "9007199254740993",
-        ]));
-    }
-    let first = token.filter(|_| writer.random.one_in(2)).map(|_| progress(&mut writer));
+    let token = writer.random.one_in(3).then(|| writer.random.pick(TOKENS).to_owned());
+    let first = (token.is_some() && writer.random.one_in(2)).then(|| progress(&mut writer));
     let answer = answer(&mut writer, era);
     writer.taste.breaks = in_request;
-    let methods: &[&str] = match via {
-        Via::All => {
-            &["tools/call", "tools/call", "prompts/get", "resources/read", "completion/complete"]
-        }
-        _ => &[
-            "tools/call",
-            "tools/call",
-            "prompts/get",
-            "resources/read",
-            "completion/complete",
-            "vendor/do",
-        ],
-    };
-    let method = writer.random.pick(methods);
+    let known = METHODS.len() - usize::from(via == Via::All);
+    let method = METHODS[writer.random.below(known)];
     let mut params = writer.unknown();
-    let mut add = |key: &str, value: String| params.push((format!("\"{key}\""), value));
-    add("answer", serde_json::to_string(&answer).unwrap());
+    params.push((r#""answer""#.into(), serde_json::to_string(&answer).unwrap()));
     if let Some(first) = &first {
-        add("first", serde_json::to_string(first).unwrap());
+        params.push((r#""first""#.into(), serde_json::to_string(first).unwrap()));
     }
-    let odd = writer.random.pick(&[r#""odd""#, r#""\u006fdd""#]).to_owned();
-    let mut name = Some(("odd".to_owned(), true));
-    let mut spelled = odd;
+    let Named { name, spelled } = named(&mut writer, method, tag, &mut params);
+    meta(&mut writer, era, token.is_some(), &mut params);
+    let id = writer.random.pick(IDS).to_owned();
+    let mut root = writer.unknown();
+    root.push((r#""jsonrpc""#.into(), writer.random.pick(&[r#""2.0""#, r#""2\u002e0""#]).into()));
+    let slash = writer.random.pick(&["/", "/", r"\/", r"\u002f"]);
+    root.push((r#""method""#.into(), format!("\"{method}\"").replace('/', slash)));
+    root.push((writer.random.pick(&[r#""id""#, r#""\u0069d""#]).into(), "%ID%".into()));
+    root.push((r#""params""#.into(), writer.object(params)));
+    let request = writer.object(root);
+    Exchange { method, request, id, token, name, spelled, answer, first }
+}
+
+/// Adds what a method takes.
+fn named(
+    writer: &mut Writer<'_>,
+    method: &str,
+    tag: &str,
+    params: &mut Vec<(String, String)>,
+) -> Named {
+    let mut add = |key: &str, value: String| params.push((format!("\"{key}\""), value));
+    let spelled = writer.random.pick(&[r#""odd""#, r#""\u006fdd""#]).to_owned();
+    let odd = Named { name: Some(("odd".to_owned(), true)), spelled };
     match method {
         "tools/call" => {
             add("name", "%NAME%".to_owned());
@@ -99,16 +124,16 @@ pub fn generate(random: &mut Random, era: Era, tag: &str, via: Via, breaks: [boo
         }
         "prompts/get" => {
             add("name", "%NAME%".to_owned());
-            let arguments = writer.random.one_in(2).then(|| writer.string());
-            if let Some(text) = arguments {
-                add("arguments", format!("{{\"x\":{text}}}"));
+            if writer.random.one_in(2) {
+                add("arguments", format!("{{\"x\":{}}}", writer.string()));
             }
         }
         "resources/read" => {
             let uri = format!("{tag}://{}", writer.random.pick(&["1", "a%20b", "x-y_z", "0"]));
-            spelled = format!("\"{uri}\"").replace('/', writer.random.pick(&["/", r"\/"]));
-            name = Some((uri, false));
+            let slash = writer.random.pick(&["/", r"\/"]);
             add("uri", "%NAME%".to_owned());
+            let spelled = format!("\"{uri}\"").replace('/', slash);
+            return Named { name: Some((uri, false)), spelled };
         }
         "completion/complete" => {
             let mut reference = writer.unknown();
@@ -117,14 +142,20 @@ pub fn generate(random: &mut Random, era: Era, tag: &str, via: Via, breaks: [boo
             add("ref", writer.object(reference));
             add("argument", format!("{{\"value\":{},\"name\":\"x\"}}", writer.string()));
         }
-        _ => name = None,
+        _ => return Named { name: None, ..odd },
     }
+    odd
+}
+
+/// Adds `_meta`, where there is anything to say in it.
+fn meta(writer: &mut Writer<'_>, era: Era, token: bool, params: &mut Vec<(String, String)>) {
     let mut meta = writer.unknown();
-    if token.is_some() {
+    if token {
         meta.push((r#""progressToken""#.into(), "%TOKEN%".into()));
     }
     if era == Era::Modern {
-        meta.push((OWN.into(), r#""2026-07-28""#.into()));
+        let version = r#""io.modelcontextprotocol/protocolVersion""#;
+        meta.push((version.into(), r#""2026-07-28""#.into()));
         let capabilities =
             writer.random.pick(&["{}", "{ }", r#"{"experimental":{"x\/y":{"z":1.0e+2}}}"#]);
         meta.push((r#""io.modelcontextprotocol/clientCapabilities""#.into(), capabilities.into()));
@@ -134,28 +165,8 @@ pub fn generate(random: &mut Random, era: Era, tag: &str, via: Via, breaks: [boo
         }
     }
     if !meta.is_empty() {
-        add("_meta", writer.object(meta));
+        params.push((r#""_meta""#.into(), writer.object(meta)));
     }
-    let id = writer.random.pick(&[
-        "1",
-        "0",
-        "-0",
-        "-7",
-        r#""""#,
-        r#""\u0061-ü""#,
-        r#""x\/y""#,
-        "18446744073709551616",
-        r#""😀\ud83d\ude00""#,
-    ]);
-    let mut root = writer.unknown();
-    root.push((r#""jsonrpc""#.into(), writer.random.pick(&[r#""2.0""#, r#""2\u002e0""#]).into()));
-    let slash = writer.random.pick(&["/", "/", r"\/", r"\u002f"]);
-    root.push((r#""method""#.into(), format!("\"{method}\"").replace('/', slash)));
-    root.push((writer.random.pick(&[r#""id""#, r#""\u0069d""#]).into(), "%ID%".into()));
-    root.push((r#""params""#.into(), writer.object(params)));
-    let request = writer.object(root);
-    let token = token.map(str::to_owned);
-    Exchange { method, request, id: id.to_owned(), token, name, spelled, answer, first }
 }
 
 fn progress(writer: &mut Writer<'_>) -> String {
