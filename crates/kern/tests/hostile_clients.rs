@@ -155,6 +155,36 @@ fn an_id_that_is_listening_cannot_be_used_again_on_its_line() {
     });
 }
 
+/// What is near the session `real`, what is nonsense, and many that could be.
+fn guesses(real: &str) -> Vec<String> {
+    let other_core = if real.starts_with("00") { "01" } else { "00" };
+    let mut last = real.to_owned();
+    let flipped = if last.pop() == Some('0') { '1' } else { '0' };
+    last.push(flipped);
+    let mut all = vec![
+        String::new(),
+        "x".into(),
+        real.to_uppercase(),
+        real[..33].to_owned(),
+        real[1..].to_owned(),
+        format!("{real}0"),
+        format!("{real} {real}"),
+        format!("{other_core}{}", &real[2..]),
+        format!("ff{}", &real[2..]),
+        last,
+        "0".repeat(34),
+        "f".repeat(34),
+        "%00".into(),
+        "../".repeat(10),
+        "é".repeat(17),
+        "9".repeat(8_000),
+    ];
+    all.extend((0..300_u128).map(|at| {
+        format!("{:02x}{:032x}", at % 2, at.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    }));
+    all
+}
+
 #[test]
 fn a_guessed_session_opens_nothing_and_harms_nobody() {
     both(|driver| {
@@ -163,35 +193,7 @@ fn a_guessed_session_opens_nothing_and_harms_nobody() {
         let mut owner = Client::legacy(&kern, "/mcp/fix", json!({}));
         let real = owner.session.clone().unwrap();
         let mut stream = owner.stream();
-        let other_core = if real.starts_with("00") { "01" } else { "00" };
-        let mut last = real.clone();
-        let flipped = if last.pop() == Some('0') { '1' } else { '0' };
-        last.push(flipped);
-        let mut guesses = vec![
-            String::new(),
-            "x".into(),
-            real.to_uppercase().replace(|c: char| c.is_ascii_digit(), "A"),
-            real[..33].to_owned(),
-            real[1..].to_owned(),
-            format!("{real}0"),
-            format!("{real} {real}"),
-            format!("{other_core}{}", &real[2..]),
-            format!("ff{}", &real[2..]),
-            last,
-            "0".repeat(34),
-            "f".repeat(34),
-            "%00".into(),
-            "../".repeat(10),
-            "é".repeat(17),
-            "9".repeat(8_000),
-        ];
-        guesses.extend((0..300_u128).map(|at| {
-            format!(
-                "{:02x}{:032x}",
-                at % 2,
-                at.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            )
-        }));
+        let guesses = guesses(&real);
         let before = process::resident_kib(kern.pid());
         let body = owner.body("tools/list", json!({}), 1);
         let mut conn = Conn::tcp(kern.address());
@@ -354,7 +356,8 @@ fn arguments_in_headers_must_be_those_of_the_body() {
         let params = json!({ "name": "test_x_mcp_header", "arguments": arguments });
         let body = client.body("tools/call", params, 1);
         let (region, priority) = ("Mcp-Param-Region", "Mcp-Param-Priority");
-        let rows: &[(&[(&str, &str)], u16, i64)] = &[
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let rows: &[(Headers<'_>, u16, i64)] = &[
             (&[(region, "eu"), (priority, "3")], 200, 0),
             (&[(region, "us"), (priority, "3")], 400, -32020),
             (&[(region, "EU"), (priority, "3")], 400, -32020),

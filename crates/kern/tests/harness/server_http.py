@@ -70,6 +70,8 @@ class Streamable(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Streamable)
     listener.daemon_threads = True
+    # Who hangs up in the middle of an answer is no news.
+    listener.handle_error = lambda *_: None
     print("http://127.0.0.1:%d" % listener.server_address[1], flush=True)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     sys.stdin.buffer.read()
