@@ -56,6 +56,9 @@ impl Core {
         envelope: &Envelope,
     ) {
         let Some(key) = self.flight_key(id) else {
+            if envelope.method == Method::Progress {
+                return self.task_progress(io, (upstream, private), id, message, envelope);
+            }
             tracing::debug!(?id, "an answer came too late");
             return;
         };
@@ -93,8 +96,10 @@ impl Core {
         if self.needs_round(key, message, envelope) {
             return self.round_required(io, key, message, envelope);
         }
+        let id = self.flight_id(key);
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(&flight);
+        self.keep_progress(id, &flight, message, envelope);
         let era = flight.revision.era();
         let mut out = std::mem::take(&mut self.out);
         out.clear();

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use kern_mcp::tasks::{self, TASK_ID_BYTES_MAX};
 use kern_mcp::{Envelope, Method, Splice, json, scan};
-use kern_terms::{Era, Key, Revision};
+use kern_terms::{Era, FlightId, Key, Revision};
 
 use super::flight::Flight;
+use super::task_book::Token;
 use super::words::{Ending, Post, UpstreamId};
 use super::{Core, Io};
 
@@ -65,6 +66,53 @@ impl Core {
             self.rename_tasks(flight, out);
         }
         Ok(())
+    }
+
+    /// Notes the progress token of a call that became a task of an old server.
+    pub(super) fn keep_progress(
+        &mut self,
+        id: FlightId,
+        flight: &Flight,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let legacy = flight.revision == Revision::V2025_11_25 && flight.leg.is_none();
+        let (Some(token), Some(session)) = (&flight.progress, flight.session) else { return };
+        if legacy && creates(flight, message, envelope) {
+            let (upstream, private, token) = (flight.upstream, flight.private, token.clone());
+            let flight = id;
+            self.task_book.keep_token(Token { flight, upstream, private, session, token });
+        }
+    }
+
+    /// Progress of a call that became a task.
+    pub(super) fn task_progress(
+        &mut self,
+        io: &mut Io,
+        (upstream, private): (UpstreamId, Option<Key>),
+        id: FlightId,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(kept) = self.task_book.token_of(id) else { return };
+        if (kept.upstream, kept.private) != (upstream, private) {
+            return;
+        }
+        let Some(span) = envelope.progress_token else { return };
+        let (session, token) = (kept.session, kept.token.to_vec());
+        let stream = self.streams.get(&session).copied();
+        let Some(to) = stream.or_else(|| self.only_call(session)) else { return };
+        let name = self.upstreams.get(&upstream).map(|it| it.spec.name.clone());
+        let mut splice = Splice::new(message);
+        splice.replace(span, token);
+        if let Some(name) = name.filter(|_| self.serves_all(session)) {
+            tasks::rename(&mut splice, envelope, Method::Progress, |id| {
+                Some(tasks::exposed(&name, id))
+            });
+        }
+        let mut out = Vec::with_capacity(message.len() + 64);
+        splice.write_into(&mut out);
+        self.deliver_if_room(io, to, &out);
     }
 
     fn rename_tasks(&self, flight: &Flight, out: &mut Vec<u8>) {

@@ -7,17 +7,32 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
-use kern_terms::Key;
+use kern_terms::{FlightId, Key};
 
 use super::words::UpstreamId;
 
 /// Tasks remembered for one session; the oldest is forgotten first.
 const TASKS_OF_SESSION_MAX: usize = 256;
 
+/// Calls whose progress is still passed on after they became tasks; the oldest is forgotten first.
+const TOKENS_MAX: usize = 1_024;
+
+/// A call that became a task, and the progress token its client gave.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) flight: FlightId,
+    pub(super) upstream: UpstreamId,
+    pub(super) private: Option<Key>,
+    pub(super) session: Key,
+    /// Raw.
+    pub(super) token: Box<[u8]>,
+}
+
 /// The tasks of this core's sessions.
 #[derive(Debug, Default)]
 pub(super) struct TaskBook {
     sessions: HashMap<Key, VecDeque<(UpstreamId, Box<str>)>>,
+    tokens: VecDeque<Token>,
 }
 
 impl TaskBook {
@@ -37,6 +52,20 @@ impl TaskBook {
         self.sessions.get(&session).is_some_and(|tasks| tasks.iter().any(same))
     }
 
+    /// A call with a progress token became a task: the token holds as long as the task (2025-11-25
+    /// basic/utilities/tasks, "Task Progress Notifications").
+    pub(super) fn keep_token(&mut self, token: Token) {
+        if self.tokens.len() >= TOKENS_MAX {
+            self.tokens.pop_front();
+        }
+        self.tokens.push_back(token);
+    }
+
+    /// The call that a server reports progress of.
+    pub(super) fn token_of(&self, flight: FlightId) -> Option<&Token> {
+        self.tokens.iter().rev().find(|token| token.flight == flight)
+    }
+
     /// The sessions that know a task: one, unless the server gave an id twice.
     pub(super) fn sessions_with(&self, upstream: UpstreamId, id: &str) -> Vec<Key> {
         let keys = self.sessions.keys().copied();
@@ -45,10 +74,12 @@ impl TaskBook {
 
     pub(super) fn session_ended(&mut self, session: Key) {
         self.sessions.remove(&session);
+        self.tokens.retain(|token| token.session != session);
     }
 
     /// The server's connection is another one: what it calls its tasks may mean others now.
     pub(super) fn server_lost(&mut self, upstream: UpstreamId) {
+        self.tokens.retain(|token| token.upstream != upstream || token.private.is_some());
         self.sessions.retain(|_, tasks| {
             tasks.retain(|task| task.0 != upstream);
             !tasks.is_empty()
