@@ -11,7 +11,7 @@ use super::servers::Server;
 use super::step::{LISTS, Step};
 
 /// Longest wait for an answer.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(240);
 
 struct Talk {
     server: &'static str,
