@@ -1,5 +1,6 @@
 //! Exchanges with a server that means what it says: every method, known and unknown names, lists,
-//! notifications, errors. Generated ones, and requests as the clients of the field write them.
+//! notifications, errors. Generated ones, and some written by hand in the shapes of client
+//! libraries.
 
 use serde_json::value::RawValue;
 
@@ -318,14 +319,14 @@ pub fn run(world: &World, seed: u64, count: usize) -> usize {
     done
 }
 
-/// Requests as the clients of the field write them (`recorded.jsonl`: era, and the request with
+/// Requests written by hand in the shapes of client libraries (`written.jsonl`: era, and the request with
 /// `%NAME%` for what it names); how many exchanges they made.
-pub fn run_recorded(world: &World) -> usize {
+pub fn run_written(world: &World) -> usize {
     let mut done = 0;
     for era in [Era::Legacy, Era::Modern] {
         for carry in ["lines", "http"] {
             let (mut direct, mut through) = wires(world, era, carry);
-            for line in include_str!("recorded.jsonl").lines() {
+            for line in include_str!("written.jsonl").lines() {
                 let [of, name, text] =
                     ["era", "name", "request"].map(|it| member(line, it).unwrap());
                 if of.trim_matches('"') != era.word() {
