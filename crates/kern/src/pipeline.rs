@@ -92,11 +92,7 @@ pub fn request(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
         Method::ToolsCall
         | Method::PromptsGet
         | Method::ResourcesRead
-        | Method::CompletionComplete => match core.route(io, inbound) {
-            Routed::To(destination) => core.depart(io, inbound, destination),
-            Routed::Wait => core.wait_for_servers(io, inbound),
-            Routed::Nowhere(fault) => core.refuse_with(io, inbound, fault),
-        },
+        | Method::CompletionComplete => to_server(core, io, inbound),
         Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
             core.task_request(io, inbound);
         }
@@ -104,6 +100,18 @@ pub fn request(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
         // What no revision defines belongs to an extension: an endpoint of one upstream passes it.
         Method::Other => core.pass(io, inbound),
         _ => core.unknown_method(io, inbound),
+    }
+}
+
+/// Route, then fly; unless it comes back to a call that waits for it, which was routed before.
+fn to_server(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
+    if core.comes_back(io, inbound) {
+        return;
+    }
+    match core.route(io, inbound) {
+        Routed::To(destination) => core.depart(io, inbound, destination),
+        Routed::Wait => core.wait_for_servers(io, inbound),
+        Routed::Nowhere(fault) => core.refuse_with(io, inbound, fault),
     }
 }
 

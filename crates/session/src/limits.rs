@@ -5,6 +5,12 @@ use std::time::Duration;
 /// Most rounds of one call. People fill in forms of several pages; sixteen are a loop.
 pub const ROUNDS_MAX: u32 = 16;
 
+/// How long what a server asks waits for more, so that what comes together goes to the client
+/// together; anew with each request.
+pub const MOMENT: Duration = Duration::from_millis(5);
+/// Longest wait for more in all.
+pub const MOMENTS_MOST: Duration = Duration::from_millis(50);
+
 /// Longest wait for a client's answer: a person may have to be asked.
 pub const ANSWER_MOST: Duration = Duration::from_secs(600);
 

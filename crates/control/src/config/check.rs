@@ -32,6 +32,7 @@ const LIMITS: &[&str] = &[
     "tools",
     "timeout",
     "total_timeout",
+    "answer_timeout",
     "start_timeout",
     "idle_timeout",
     "session_idle_timeout",
@@ -232,9 +233,10 @@ fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
         let found = reader.number(section, key, bound);
         *slot = found.map_or(*slot, |count| usize::try_from(count).unwrap_or(usize::MAX));
     }
-    let times: [(&str, Bound, &mut u64); 6] = [
+    let times: [(&str, Bound, &mut u64); 7] = [
         ("timeout", limits::TIMEOUT_MS, &mut plan.timeout_ms),
         ("total_timeout", limits::TOTAL_TIMEOUT_MS, &mut plan.total_timeout_ms),
+        ("answer_timeout", limits::ANSWER_TIMEOUT_MS, &mut plan.answer_timeout_ms),
         ("start_timeout", limits::START_TIMEOUT_MS, &mut plan.start_timeout_ms),
         ("idle_timeout", limits::IDLE_TIMEOUT_MS, &mut plan.idle_timeout_ms),
         (

@@ -101,8 +101,11 @@ impl Core {
             encode::result(&mut out, id, b"{}");
             return self.send_to_server(io, hosted, None, &out);
         }
-        let session = self.hosted.get(hosted).and_then(|hosted| hosted.session);
-        let Some(session) = session else {
+        let Some(known) = self.hosted.get(hosted) else { return };
+        if known.lease.is_some() {
+            return self.leased_asks(io, hosted, flight, message, envelope);
+        }
+        let Some(session) = known.session else {
             let why = "this client declared no such capability";
             return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
         };
@@ -181,7 +184,14 @@ impl Core {
         });
     }
 
-    fn refuse_server(&mut self, io: &mut Io, hosted: Key, id: &[u8], code: i64, why: &str) {
+    pub(super) fn refuse_server(
+        &mut self,
+        io: &mut Io,
+        hosted: Key,
+        id: &[u8],
+        code: i64,
+        why: &str,
+    ) {
         let mut out = Vec::new();
         encode::error(&mut out, Some(id), code, why, None);
         self.send_to_server(io, hosted, None, &out);
@@ -220,6 +230,7 @@ impl Core {
     ) {
         let Some(span) = envelope.request_id else { return };
         let id = span.of(message);
+        self.lease_withdraws(io, hosted, id);
         let found = self.asks.iter().find(|(_, ask)| ask.is_of(hosted, id)).map(|(key, _)| key);
         let Some(key) = found else { return };
         let Some(ask) = self.take_ask(key) else { return };
@@ -261,6 +272,7 @@ impl Core {
     /// The server that asked is gone, or forgot that it did: another one in its place must not get
     /// the answers.
     pub(super) fn forget_asks(&mut self, hosted: Key) {
+        self.forget_leased_asks(hosted);
         let all = self.asks.iter().filter(|(_, ask)| ask.hosted() == Some(hosted));
         for key in all.map(|(key, _)| key).collect::<Vec<_>>() {
             self.take_ask(key);

@@ -26,6 +26,7 @@ impl Core {
         for listen in self.listens.keys() {
             self.end_listen(io, listen);
         }
+        self.end_parks(io, |_| true, "the gateway is shutting down");
         // Nobody waits for servers to start any more: they are answered with what there is.
         self.patient_due = true;
         io.timer(DRAIN_MOST, Timer::Drain.token());

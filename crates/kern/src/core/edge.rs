@@ -91,6 +91,8 @@ pub(super) struct Exchange {
     pub(super) modern: bool,
     /// The session the request named.
     pub(super) token: Option<Token>,
+    /// The digest of its `Authorization`, where a call of it may be parked.
+    pub(super) credential: Option<[u8; 32]>,
     /// The session that `initialize` opened: told in the answer's head.
     pub(super) announce: Option<Token>,
     /// What to cancel when the client goes.
@@ -332,7 +334,7 @@ impl Core {
             self.drop_listen(io, listen);
         }
         if let Some(flight) = exchange.flight.filter(|_| exchange.modern) {
-            self.cancel_flight(io, flight);
+            self.client_gone(io, reply, flight);
         }
         if let Some(token) = exchange.token {
             self.tell_gone(io, reply, token);
@@ -360,6 +362,7 @@ impl Core {
         if let Some(session) = line.session {
             self.close_session(io, session);
         }
+        self.forget_principal(io, kern_session::Principal::Connection(core, key));
     }
 
     pub(super) fn edge_timer(&mut self, io: &mut Io, key: Key) {

@@ -9,18 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::era::capabilities::with_tasks;
 use kern_mcp::errors::Cause;
-use kern_mcp::{Envelope, Method, encode};
+use kern_mcp::{Envelope, Method};
 use kern_session::{Level, Session};
-use kern_terms::{FlightId, Instant, Key, Revision};
-use kern_upstream::builtin::{self, Course};
+use kern_terms::{Era, FlightId, Instant, Key, Revision};
 use kern_upstream::call::{self, Call};
 
+use super::builtins::Steps;
+use super::http_link::Which;
+use super::lease::{Talk, has_state};
+use super::parks::Outcome;
 use super::place::Place;
 use super::rounds::Conversation;
 use super::timers::Timer;
 use super::words::{Dispatch, Ending, Health, Leg, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
-use crate::pipeline::{Destination, Fault, Inbound};
+use crate::pipeline::{Destination, Inbound};
 
 /// Longest wait for the result of a task, whose server answers when the task ends.
 pub(super) const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
@@ -72,6 +75,8 @@ pub(super) struct Flight {
     pub(super) leg: Option<Box<Leg>>,
     /// Its place in the stream of a server that lets streams be resumed.
     pub(super) resume: Option<Box<super::resume::Resume>>,
+    /// Its client can be asked in mid-call, and its server may ask in the way of the old era.
+    pub(super) talk: Option<Box<Talk>>,
 }
 
 /// All that is needed to send a call later.
@@ -86,13 +91,18 @@ pub(super) struct Parked {
     pub(super) log_level: Option<&'static str>,
 }
 
-/// A built-in tool that takes time.
-#[derive(Debug)]
-pub(super) struct Steps {
-    done: u32,
-    count: u32,
-    every: Duration,
-    answer: Vec<u8>,
+impl Flight {
+    /// No server saw it yet.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.parked.is_some()
+            && self.exchange.is_none()
+            && !self.resume.as_ref().is_some_and(|resume| resume.waits())
+    }
+
+    /// The connections it went over, if it went over HTTP.
+    pub(super) fn which(&self) -> Which {
+        self.private.map_or(Which::Shared(self.upstream), Which::Private)
+    }
 }
 
 impl Parked {
@@ -154,6 +164,10 @@ impl Core {
         {
             flight.private = Some(hosted);
         }
+        let talk = self.talk_of(inbound, &to);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.talk = talk;
+        }
         if !self.remember_call(inbound, self.flight_id(key)) {
             return self.fail_flight(io, key, "a request with this id is still open");
         }
@@ -177,7 +191,7 @@ impl Core {
         self.send_call(io, key, place, &call);
     }
 
-    fn add_flight(
+    pub(super) fn add_flight(
         &mut self,
         io: &mut Io,
         inbound: &Inbound<'_>,
@@ -213,6 +227,7 @@ impl Core {
             rounds: None,
             leg: to.leg.clone(),
             resume: None,
+            talk: None,
         })
     }
 
@@ -236,6 +251,12 @@ impl Core {
             Health::Down(why) => {
                 let why = format!("upstream {:?} is down: {why}", upstream.spec.name);
                 self.fail_flight(io, key, &why);
+            }
+            Health::Up(up) if up.revision.era() == Era::Legacy && has_state(call) => {
+                self.refuse_state(io, key);
+            }
+            Health::Up(up) if up.revision.era() == Era::Legacy && self.talks(key) => {
+                self.lease(io, key, call);
             }
             Health::Up(up) if up.direct => {
                 let up = Arc::clone(up);
@@ -297,7 +318,10 @@ impl Core {
             let Some(parked) = flight.parked.take() else { continue };
             let (session, upstream) = (flight.session, flight.upstream);
             let revision = flight.revision;
-            let place = self.place(io, session, upstream);
+            let place = match self.leased_by(key) {
+                Some(hosted) => Place::Private(hosted),
+                None => self.place(io, session, upstream),
+            };
             if let Some(flight) = self.flights.get_mut(key) {
                 flight.private = match place {
                     Place::Private(hosted) => Some(hosted),
@@ -310,7 +334,7 @@ impl Core {
 
     /// Takes a flight off the table, with everything kept for it.
     pub(super) fn land(&mut self, io: &mut Io, key: Key) -> Option<Flight> {
-        let flight = self.flights.remove(key)?;
+        let mut flight = self.flights.remove(key)?;
         io.cancel(flight.timer);
         if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
             session.calls.remove(&flight.id);
@@ -323,11 +347,17 @@ impl Core {
         }
         self.withdraw_asks(io, &flight);
         self.withdraw_task_asks(io, &flight);
+        if flight.talk.is_some() {
+            self.end_talk(io, key, &mut flight);
+        }
         Some(flight)
     }
 
     /// Ends a flight with an error of the gateway's.
     pub(super) fn fail_flight(&mut self, io: &mut Io, key: Key, why: &str) {
+        if self.keep_for_client(io, key, Outcome::Failed(why)) {
+            return;
+        }
         if let Some(flight) = self.land(io, key) {
             self.refuse_id(io, flight.reply, &flight.id, flight.revision.era(), why);
         }
@@ -360,6 +390,9 @@ impl Core {
     pub(super) fn flight_overdue(&mut self, io: &mut Io, key: Key) {
         let total = Duration::from_millis(self.setup.plan.limits.total_timeout_ms);
         let now = self.now;
+        if self.is_away(key) {
+            return self.client_overdue(io, key);
+        }
         let Some(flight) = self.flights.get_mut(key) else { return };
         if flight.is_asking() {
             return self.round_overdue(io, key);
@@ -397,12 +430,10 @@ impl Core {
         }
     }
 
-    fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
+    pub(super) fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(flight) = self.flights.get(key) else { return };
-        let waits = flight.parked.is_some()
-            && flight.exchange.is_none()
-            && !flight.resume.as_ref().is_some_and(|resume| resume.waits());
-        if waits || flight.steps.is_some() || flight.is_asking() || flight.is_pausing() {
+        let asks = flight.is_asking() || flight.is_pausing();
+        if flight.is_unsent() || flight.steps.is_some() || asks {
             return;
         }
         let id = self.flight_id(key);
@@ -419,69 +450,6 @@ impl Core {
                 io.post(owner, Post::Cancel { upstream, flight: id });
             }
         }
-    }
-
-    fn call_builtin(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: &Destination) {
-        let name = to.name.clone().or_else(|| inbound.text(inbound.envelope.name));
-        let name = name.unwrap_or_default();
-        let arguments = inbound.envelope.arguments.map(|span| span.of(inbound.message));
-        let mut result = b"{".to_vec();
-        let course = match inbound.envelope.method {
-            Method::ToolsCall => builtin::call(&name, arguments.unwrap_or(b"{}"), &mut result),
-            _ => return self.unknown_method(io, inbound),
-        };
-        let (count, every) = match course {
-            Ok(Course::Done) => {
-                result.push(b'}');
-                return self.reply(io, inbound, &result);
-            }
-            Ok(Course::Later(wait)) => (0, wait),
-            Ok(Course::Steps { count, every }) => (count, every),
-            Err(Some(why)) => {
-                let mut text = b"{\"content\":[{\"type\":\"text\",\"text\":".to_vec();
-                kern_mcp::json::quote_into(&mut text, &why);
-                text.extend_from_slice(b"}],\"isError\":true}");
-                return self.reply(io, inbound, &text);
-            }
-            Err(None) => {
-                let fault = Fault::new(Cause::InvalidParams, format!("unknown tool: {name}"));
-                return self.refuse_with(io, inbound, fault);
-            }
-        };
-        result.push(b'}');
-        let key = self.add_flight(io, inbound, to, builtin::SLEEP_MOST * 2);
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.steps = Some(Box::new(Steps { done: 0, count, every, answer: result }));
-        }
-        self.remember_call(inbound, self.flight_id(key));
-        io.timer(every, Timer::Step(key).token());
-    }
-
-    /// A step of a built-in tool is due.
-    pub(super) fn step(&mut self, io: &mut Io, key: Key) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        let Some(steps) = &mut flight.steps else { return };
-        if steps.done < steps.count {
-            steps.done += 1;
-            let (done, count, every) = (steps.done, steps.count, steps.every);
-            let reply = flight.reply;
-            if let Some(token) = &flight.progress {
-                let token = String::from_utf8_lossy(token);
-                let params =
-                    format!("{{\"progressToken\":{token},\"progress\":{done},\"total\":{count}}}");
-                let mut out = Vec::new();
-                let method = Method::Progress.as_str();
-                encode::notification(&mut out, method, Some(params.as_bytes()));
-                self.deliver(io, reply, &out, Ending::More);
-            }
-            if done < count {
-                io.timer(every, Timer::Step(key).token());
-                return;
-            }
-        }
-        let Some(mut flight) = self.land(io, key) else { return };
-        let answer = flight.steps.take().map(|steps| steps.answer).unwrap_or_default();
-        self.answer_built(io, flight.reply, &flight.id, flight.revision, &answer);
     }
 
     /// What an answer becomes for the flight's client.

@@ -15,6 +15,7 @@ use kern_upstream::http::HttpLink;
 use kern_upstream::instance::{Failure, OwnId, Phase};
 use kern_upstream::{Audience, Effect, Instance, Transport};
 
+use super::lease::Lease;
 use super::pages::Sieve;
 use super::timers::Timer;
 use super::words::{Health, Post, Spec, Up, UpstreamId};
@@ -30,6 +31,8 @@ pub(super) struct Hosted {
     pub(super) spec: Arc<Spec>,
     /// The session it runs for, if not for all.
     pub(super) session: Option<Key>,
+    /// It runs for calls whose clients can be asked, one after another.
+    pub(super) lease: Option<Box<Lease>>,
     pub(super) instance: Instance,
     pub(super) wire: Wire,
     /// Whose its log messages are, where all share it.
@@ -114,6 +117,11 @@ pub(super) struct HttpWire {
 impl Hosted {
     pub(super) fn is_failing(&self) -> bool {
         self.instance.phase() == Phase::Down
+    }
+
+    /// It serves everybody who does not have a server of their own.
+    pub(super) fn is_shared(&self) -> bool {
+        self.session.is_none() && self.lease.is_none()
     }
 
     pub(super) fn http(&mut self) -> Option<&mut HttpWire> {
@@ -203,7 +211,7 @@ impl Core {
     fn open_hosted(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         hosted.mentioned = self.now;
-        if hosted.session.is_none() {
+        if hosted.is_shared() {
             tracing::info!(upstream = &*hosted.spec.name, "starting");
         }
         if let Wire::Pipe(pipe) = &hosted.wire {
@@ -230,7 +238,8 @@ impl Core {
         lists.server_info = identity.info.clone();
         lists.capabilities = identity.capabilities.clone();
         lists.instructions = identity.instructions.as_ref().and_then(|raw| json::text(raw));
-        hosted.building = Some(lists);
+        // Clients go by the lists of the shared instance.
+        hosted.building = hosted.lease.is_none().then_some(lists);
         self.open_own_stream(io, key);
         self.level_on_start(io, key);
     }
@@ -249,6 +258,10 @@ impl Core {
     /// The lists are whole: tell whoever needs them.
     fn publish(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
+        if hosted.lease.is_some() {
+            let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
+            return self.unpark(io, waiting);
+        }
         let Some(building) = hosted.building.clone() else { return };
         let lists = Arc::new(building);
         let first = hosted.lists.is_none();
@@ -302,6 +315,9 @@ impl Core {
 
     fn went_down(&mut self, io: &mut Io, key: Key, why: &str, retry: Duration) {
         self.forget_asks(key);
+        if self.hosted.get(key).is_some_and(|hosted| hosted.lease.is_some()) {
+            return self.lease_went_down(io, key, why);
+        }
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         hosted.building = None;
         hosted.known = true;
@@ -361,8 +377,11 @@ impl Core {
         if let Some(session) = hosted.session {
             self.private.remove(&(session, hosted.upstream));
         }
+        if hosted.lease.is_some() {
+            self.leases.due.insert(hosted.upstream);
+        }
         for flight in self.flights_of(|flight| flight.private == Some(key)) {
-            self.fail_flight(io, flight, "the server of this session was stopped");
+            self.fail_flight(io, flight, "the server of this call was stopped");
         }
     }
 

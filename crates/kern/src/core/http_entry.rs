@@ -11,7 +11,7 @@ use kern_mcp::errors::Cause;
 use kern_mcp::headers::{self, RequestHeaders};
 use kern_mcp::http::{Method as Verb, Request, encode};
 use kern_mcp::{Envelope, Method, scan};
-use kern_session::Token;
+use kern_session::{Token, credential_of};
 use kern_terms::{Era, Key, Revision};
 
 use super::edge::{Doing, Edge, Exchange, Kind};
@@ -71,6 +71,7 @@ impl Core {
             accepts_stream: silent || headers.accepts("text/event-stream"),
             modern: false,
             token: None,
+            credential: None,
             announce: None,
             flight: None,
             listen: None,
@@ -213,6 +214,7 @@ impl Core {
     ) {
         if let Some((exchange, _)) = self.exchange_mut(reply.edge) {
             exchange.modern = true;
+            exchange.credential = credential(request, &envelope);
         }
         if envelope.kind != kern_mcp::Kind::Request {
             let notification = envelope.kind == kern_mcp::Kind::Notification;
@@ -342,6 +344,14 @@ pub(super) fn unknown_revision(request: &Request<'_>) -> Option<String> {
     }
     let known: Vec<_> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
     Some(format!("MCP-Protocol-Version {text:?} is not one of {}", known.join(", ")))
+}
+
+/// Who sends a request that may be parked, or comes back to one that is.
+fn credential(request: &Request<'_>, envelope: &Envelope) -> Option<[u8; 32]> {
+    // `{}` declares nothing.
+    let declares = envelope.client_capabilities.is_some_and(|span| span.len() > 2);
+    let authorization = request.headers.get("authorization")?;
+    (declares || envelope.request_state.is_some()).then(|| credential_of(authorization))
 }
 
 pub(super) fn is_json(request: &Request<'_>) -> bool {

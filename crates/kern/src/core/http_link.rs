@@ -202,9 +202,8 @@ impl Core {
 
     /// An answer came: its stream should end with it. A server that leaves it open must not use up
     /// the connections to it.
-    pub(super) fn expect_end(&mut self, flight: &super::flight::Flight) {
-        let Some(exchange) = flight.exchange else { return };
-        let which = flight.private.map_or(Which::Shared(flight.upstream), Which::Private);
+    pub(super) fn expect_end(&mut self, exchange: Option<Key>, which: Which) {
+        let Some(exchange) = exchange else { return };
         let link = match which {
             Which::Shared(id) => self.upstreams.get(&id).and_then(|it| it.link.as_ref()),
             Which::Private(key) => match self.hosted.get(key).map(|hosted| &hosted.wire) {

@@ -10,6 +10,7 @@
 mod answers;
 mod asks;
 mod batches;
+mod builtins;
 mod cards;
 mod channel;
 mod deliver;
@@ -25,13 +26,16 @@ mod http_instance;
 mod http_link;
 mod http_streams;
 mod interest;
+mod lease;
 mod lists;
 mod local;
 mod pages;
+mod parks;
 mod pipe;
 mod place;
 mod registry;
 mod resume;
+mod retry;
 mod returns;
 mod rounds;
 mod sessions;
@@ -155,6 +159,8 @@ pub struct Core {
     channels: HashMap<Token, Key>,
     asks: Slab<asks::Ask>,
     batches: Slab<batches::Batch>,
+    leases: lease::Leases,
+    parks: parks::Parks,
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
     task_book: task_book::TaskBook,
@@ -221,6 +227,8 @@ impl Core {
             channels: HashMap::new(),
             asks: Slab::new(),
             batches: Slab::new(),
+            leases: lease::Leases::default(),
+            parks: parks::Parks::default(),
             listens: Slab::new(),
             wants: HashMap::new(),
             task_book: task_book::TaskBook::default(),
@@ -297,6 +305,9 @@ impl Core {
                 self.end_session(io, reply, token, endpoint.as_ref());
             }
             Post::Dispatch(dispatch) => self.dispatched(io, *dispatch),
+            Post::Seal(sealer) => self.parks.sealer = Some(sealer),
+            Post::Back(back) => self.came_back(io, *back),
+            Post::Left { reply, flight } => self.client_left(io, reply, flight),
             Post::Cancel { upstream, flight } => self.cancel_at_host(io, upstream, flight),
             Post::Return { upstream, flight, message, envelope } => {
                 self.returned(io, upstream, None, flight, &message, &envelope);
@@ -335,6 +346,7 @@ impl Core {
             Timer::Sweep => self.sweep(io),
             Timer::Lists => self.serve_patient(io, true),
             Timer::Drain => self.drain_now(io),
+            Timer::Moment(flight) => self.moment_over(io, flight),
             Timer::Grace(upstream) => self.grace_over(io, UpstreamId(upstream)),
         }
     }
@@ -346,6 +358,7 @@ impl Core {
         self.sweep_sessions(io);
         self.sweep_trails(io);
         self.sweep_asks(io);
+        self.sweep_leases(io);
     }
 
     fn stream_event(&mut self, io: &mut Io, event: StreamEvent, stream: Key) {
@@ -369,6 +382,7 @@ impl Core {
             flights: self.flights.len(),
             instances: self.hosted.len(),
             asks: self.asks.len(),
+            parked: self.parks.away.len(),
             listens: self.listens.len(),
         }
     }
@@ -392,6 +406,7 @@ impl App for Core {
         io.timer(SWEEP_EVERY, Timer::Sweep.token());
         self.listen(io);
         self.share_tagger(io);
+        self.share_seal(io);
         self.apply_upstreams(io);
     }
 
@@ -422,6 +437,7 @@ impl App for Core {
         if std::mem::take(&mut self.patient_due) {
             self.serve_patient(io, false);
         }
+        self.serve_leases(io);
         while let Some(edge) = self.again.pop() {
             self.http_input(io, edge, &[]);
         }

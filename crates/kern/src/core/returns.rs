@@ -9,6 +9,7 @@ use kern_session::Level;
 use kern_terms::{Era, FlightId, Key, Revision};
 
 use super::flight::Flight;
+use super::parks::Outcome;
 use super::words::{Ending, Post, UpstreamId};
 use super::{Core, Io};
 
@@ -88,8 +89,10 @@ impl Core {
         }
     }
 
-    fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
-        if self.leg_answered(io, key, message, envelope) {
+    pub(super) fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        if self.leg_answered(io, key, message, envelope)
+            || self.keep_for_client(io, key, Outcome::Answer(message))
+        {
             return;
         }
         let from = self.server_revision(key, envelope);
@@ -97,8 +100,11 @@ impl Core {
             return self.round_required(io, key, message, envelope);
         }
         let id = self.flight_id(key);
+        if let Some(talk) = self.flights.get_mut(key).and_then(|flight| flight.talk.as_mut()) {
+            talk.answered = true;
+        }
         let Some(flight) = self.land(io, key) else { return };
-        self.expect_end(&flight);
+        self.expect_end(flight.exchange, flight.which());
         self.keep_progress(id, &flight, message, envelope);
         let era = flight.revision.era();
         let mut out = std::mem::take(&mut self.out);
@@ -221,7 +227,7 @@ impl Core {
             if envelope.kind.is_response() {
                 known.audience.answered(flight);
             }
-            let private = session.map(|_| hosted);
+            let private = (!known.is_shared()).then_some(hosted);
             return self.bring_back(io, upstream, private, flight, message, envelope);
         }
         match envelope.kind {
@@ -241,7 +247,10 @@ impl Core {
                 None if envelope.method == Method::TasksStatus => {
                     self.task_status_of_shared(io, upstream, message);
                 }
-                None => self.log_of_shared(io, hosted, message, envelope),
+                None => match self.only_lease_call(hosted) {
+                    Some(call) => self.during(io, call, message, envelope),
+                    None => self.log_of_shared(io, hosted, message, envelope),
+                },
             },
         }
     }

@@ -104,7 +104,7 @@ impl Core {
     /// Gives a flight a new id: the round that was answered is over.
     pub(super) fn begin_round(&mut self, io: &mut Io, key: Key) -> Option<Key> {
         let mut flight = self.flights.remove(key)?;
-        self.expect_end(&flight);
+        self.expect_end(flight.exchange, flight.which());
         io.cancel(flight.timer);
         flight.exchange = None;
         flight.parked = None;

@@ -59,13 +59,14 @@ impl Core {
         let busy = self.report();
         let counts = format!(
             "],\"core\":{{\"id\":{},\"connections\":{},\"sessions\":{},\"requests\":{},\
-             \"instances\":{},\"asks\":{},\"listens\":{}}}}}\n",
+             \"instances\":{},\"asks\":{},\"parked\":{},\"listens\":{}}}}}\n",
             self.id.0,
             busy.edges,
             busy.sessions,
             busy.flights,
             busy.instances,
             busy.asks,
+            busy.parked,
             busy.listens
         );
         out.extend_from_slice(counts.as_bytes());

@@ -232,7 +232,7 @@ impl Core {
     /// Gives the client the answer it waits for.
     pub(super) fn end_leg(&mut self, io: &mut Io, key: Key, result: &[u8]) {
         let Some(flight) = self.land(io, key) else { return };
-        self.expect_end(&flight);
+        self.expect_end(flight.exchange, flight.which());
         let mut out = Vec::with_capacity(result.len() + 64);
         encode::result(&mut out, &flight.id, result);
         self.deliver(io, flight.reply, &out, Ending::Answer(200));

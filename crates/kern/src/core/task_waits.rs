@@ -331,7 +331,7 @@ impl Core {
 
     fn refuse_leg(&mut self, io: &mut Io, key: Key, code: i64, why: &str) {
         let Some(flight) = self.land(io, key) else { return };
-        self.expect_end(&flight);
+        self.expect_end(flight.exchange, flight.which());
         let era = flight.revision.era();
         let code = kern_mcp::era::error::translate_code(era, Method::ToolsCall, code);
         let mut out = Vec::new();

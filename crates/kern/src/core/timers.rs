@@ -26,6 +26,8 @@ pub enum Timer {
     Resume(Key),
     /// Draining took too long.
     Drain,
+    /// What a server asks in one moment goes to its client together.
+    Moment(Key),
     /// The grace period of an upstream that is down ends.
     Grace(u32),
 }
@@ -52,6 +54,7 @@ impl Timer {
             Self::Drain => pack(7, number(0)),
             Self::Grace(upstream) => pack(8, number(upstream)),
             Self::Resume(key) => pack(9, key),
+            Self::Moment(key) => pack(10, key),
         }
     }
 
@@ -69,6 +72,7 @@ impl Timer {
             7 => Self::Drain,
             8 => Self::Grace(generation),
             9 => Self::Resume(key),
+            10 => Self::Moment(key),
             _ => Self::Sweep,
         }
     }
@@ -92,6 +96,7 @@ mod tests {
             Timer::Resume(key),
             Timer::Drain,
             Timer::Grace(7),
+            Timer::Moment(key),
         ] {
             assert_eq!(Timer::from_token(timer.token()), timer);
         }

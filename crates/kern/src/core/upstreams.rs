@@ -154,6 +154,24 @@ impl Core {
         session: Option<Key>,
         profile: Profile,
     ) -> Option<Key> {
+        let key = self.add_hosted(id, spec, session, profile)?;
+        self.start_hosted(io, key);
+        Some(key)
+    }
+
+    pub(super) fn start_hosted(&mut self, io: &mut Io, key: Key) {
+        let now = self.now;
+        self.drive(io, key, |instance, fx| instance.start(now, fx));
+    }
+
+    /// An instance that does not run yet.
+    pub(super) fn add_hosted(
+        &mut self,
+        id: UpstreamId,
+        spec: &Arc<Spec>,
+        session: Option<Key>,
+        profile: Profile,
+    ) -> Option<Key> {
         let (wire, instance) = match spec.launch.as_ref().ok()? {
             Launch::Builtin(_) => return None,
             Launch::Command(_) => {
@@ -176,6 +194,7 @@ impl Core {
             upstream: id,
             spec: Arc::clone(spec),
             session,
+            lease: None,
             instance,
             wire,
             audience: kern_upstream::Audience::default(),
@@ -193,8 +212,6 @@ impl Core {
         if let Some(session) = session {
             self.private.insert((session, id), key);
         }
-        let now = self.now;
-        self.drive(io, key, |instance, fx| instance.start(now, fx));
         Some(key)
     }
 }

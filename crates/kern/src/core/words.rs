@@ -35,6 +35,14 @@ pub struct Setup {
     pub cores: Vec<CoreId>,
 }
 
+impl ReplyTo {
+    /// Where nobody is: what is sent there is dropped.
+    pub fn nobody(core: CoreId) -> Self {
+        let edge = Key { slot: u32::MAX, generation: u32::MAX };
+        Self { streams: false, ..Self::new(core, edge, 0) }
+    }
+}
+
 impl Setup {
     /// The core that hosts the shared instance of `id`.
     pub fn owner(&self, id: UpstreamId) -> CoreId {
@@ -236,6 +244,23 @@ pub struct Waiting {
     pub until: Instant,
 }
 
+/// A client that comes back with what a server asked it, on its way to the core that holds its call.
+#[derive(Debug)]
+pub struct Back {
+    /// Where the answer goes now.
+    pub reply: ReplyTo,
+    /// The JSON-RPC id the client used this time, raw.
+    pub id: Box<[u8]>,
+    /// Its progress token, raw.
+    pub progress: Option<Box<[u8]>>,
+    /// Least severity of log messages it wants now.
+    pub log_level: Option<kern_session::Level>,
+    /// What its `requestState` says.
+    pub ticket: kern_session::Ticket,
+    /// Its `inputResponses`, an object.
+    pub responses: Option<Bytes>,
+}
+
 /// How the shared instance of an upstream fares.
 #[derive(Clone, Debug)]
 pub enum Health {
@@ -297,6 +322,12 @@ pub enum Post {
     End { reply: ReplyTo, token: kern_session::Token, endpoint: Option<Arc<str>> },
     /// A call for an instance of the receiver.
     Dispatch(Box<Dispatch>),
+    /// What clients carry between the rounds of a parked call is sealed with this.
+    Seal(Arc<kern_session::Sealer>),
+    /// A client comes back to a call of the receiver that waits for it.
+    Back(Box<Back>),
+    /// The client behind `reply` is gone that had come back to a call of the receiver.
+    Left { reply: ReplyTo, flight: FlightId },
     /// A call that is no longer wanted.
     Cancel { upstream: UpstreamId, flight: FlightId },
     /// An answer or a notification for a flight of the receiver.
@@ -340,6 +371,8 @@ pub struct Report {
     pub instances: usize,
     /// Requests of servers waiting for a client.
     pub asks: usize,
+    /// Calls whose client was told what their server asks, and is away.
+    pub parked: usize,
     /// Open subscription streams.
     pub listens: usize,
 }

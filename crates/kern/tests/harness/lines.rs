@@ -14,6 +14,16 @@ pub struct Lines {
     to: Option<Box<dyn Write + Send>>,
     from: Receiver<Value>,
     next_id: u64,
+    /// Ended with the conversation: its reader holds on to it.
+    socket: Option<UnixStream>,
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.socket {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
 }
 
 impl Lines {
@@ -33,7 +43,10 @@ impl Lines {
         });
         let socket = socket.unwrap();
         let from = socket.try_clone().unwrap();
-        Lines::new(Box::new(socket), from)
+        let kept = socket.try_clone().unwrap();
+        let mut lines = Lines::new(Box::new(socket), from);
+        lines.socket = Some(kept);
+        lines
     }
 
     fn new(to: Box<dyn Write + Send>, from: impl Read + Send + 'static) -> Lines {
@@ -46,7 +59,7 @@ impl Lines {
                 }
             }
         });
-        Lines { to: Some(to), from: receive, next_id: 1 }
+        Lines { to: Some(to), from: receive, next_id: 1, socket: None }
     }
 
     /// Sends the greeting of 2025-11-25; its result.

@@ -9,6 +9,7 @@
 pub mod client;
 pub mod http;
 pub mod lines;
+pub mod parks;
 pub mod process;
 
 use std::io::{BufRead, BufReader};

@@ -27,15 +27,45 @@ def tool(name):
     return {"name": name, "description": name, "inputSchema": {"type": "object"}}
 
 
-TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env", "odd"]
+TOOLS = ["pid", "echo", "hang", "die", "flood", "late", "env", "odd", "asks"]
 
 
 def says(text):
     return {"content": [{"type": "text", "text": text}]}
 
 
+ANSWERS = {}
+
+
+def asks(arguments):
+    """Asks as it is told: `requests` are sent at once, each under an id of its own; then `then`:
+    `wait` for all, `go` on after `ms` without, `withdraw` them after `ms` and wait for the first,
+    or `die`."""
+    sent = []
+    for request in arguments["requests"]:
+        id = "ask-%d" % len(ANSWERS)
+        ANSWERS[id] = None
+        sent.append(id)
+        send({"jsonrpc": "2.0", "id": id, **request})
+    then = arguments.get("then", "wait")
+    if then != "wait":
+        time.sleep(arguments.get("ms", 0) / 1000)
+    if then == "die":
+        os._exit(7)
+    if then == "withdraw":
+        for id in sent[1:]:
+            send({"jsonrpc": "2.0", "method": "notifications/cancelled",
+                  "params": {"requestId": id}})
+        sent = sent[:1]
+    while then != "go" and None in (ANSWERS[id] for id in sent):
+        time.sleep(0.005)
+    return says(json.dumps([ANSWERS[id] for id in sent]))
+
+
 def run(name, arguments):
     """The result of a tool; None if there is to be no answer."""
+    if name == "asks":
+        return asks(arguments)
     if name == "pid":
         return says(str(os.getpid()))
     if name == "echo":
@@ -58,6 +88,8 @@ def answer(message):
     """The JSON-RPC answer to a request; None if there is to be none."""
     method, id = message.get("method"), message.get("id")
     params = message.get("params") or {}
+    if method is None and id in ANSWERS:
+        ANSWERS[id] = message.get("result", message.get("error"))
     if id is None or method is None:
         return None
     if method == "initialize":

@@ -1,0 +1,395 @@
+//! Servers of the old era that run for calls whose clients can be asked in mid-call.
+//!
+//! The shared instance was told that its clients can do nothing. A call of a client of the new era
+//! that declared more gets an instance that was told just that, and for a pipe has it alone: what
+//! the server asks then belongs to that call, and nothing is guessed. Over HTTP a server asks on the
+//! stream of the call it is about, so when there is no room for more, calls share an instance.
+//!
+//! Instances are kept for the next call of the same client (who it is: [`Principal`]) with the same
+//! capabilities: a server remembers what a client told it, so another client's call never meets it.
+//!
+//! Invariants: at most [`LEASED_MAX`] instances of an upstream on a core, those that are ending
+//! included; a call whose server was not heard out ends its instance, since what that server says
+//! later would be taken for the next call's.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_control::{Instances, Launch};
+use kern_mcp::errors::Cause;
+use kern_mcp::{Method, Span, Splice, json};
+use kern_session::{Park, Principal, binding};
+use kern_terms::{Era, Instant, Key, Revision};
+use kern_upstream::call::Call;
+use kern_upstream::{Profile, Transport};
+
+use super::parks::Kept;
+use super::words::{Health, UpstreamId};
+use super::{Core, Io, local};
+use crate::pipeline::{Destination, Inbound};
+
+/// Instances of one upstream on one core that run for such calls.
+const LEASED_MAX: usize = 8;
+/// How long one is kept that no call uses.
+const IDLE_MOST: Duration = Duration::from_secs(60);
+/// Longest `clientCapabilities` that are told to a server, bytes: they are kept as long as it runs.
+const CAPABILITIES_BYTES_MAX: usize = 16 << 10;
+
+/// What a flight has besides, whose client can be asked in mid-call.
+#[derive(Debug)]
+pub(super) struct Talk {
+    /// What the client declared, as the old era says it.
+    capabilities: Bytes,
+    endpoint: Option<Arc<str>>,
+    principal: Principal,
+    /// What its states are bound to; known once it has an instance or waits for one.
+    pub(super) binding: Option<[u8; 32]>,
+    /// The instance it has.
+    pub(super) at: Option<Key>,
+    /// Its server gave the answer.
+    pub(super) answered: bool,
+    /// There since its server first asked something.
+    pub(super) park: Option<Park>,
+    /// What it came to while the client was away.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What an instance has besides, that runs for such calls.
+#[derive(Debug)]
+pub(super) struct Lease {
+    capabilities: Bytes,
+    principal: Principal,
+    calls: Vec<Key>,
+    idle_since: Instant,
+    /// A call left it before it was heard out.
+    spoiled: bool,
+}
+
+/// What waits for an instance.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    queue: BTreeMap<UpstreamId, VecDeque<Key>>,
+    /// Upstreams with room for calls that wait, perhaps.
+    pub(super) due: BTreeSet<UpstreamId>,
+}
+
+/// Whether a client of the new era comes back with a state.
+pub(super) fn has_state(call: &Call<'_>) -> bool {
+    let state = call.envelope.request_state.map(|span| span.of(call.message));
+    call.from.era() == Era::Modern && state.is_some_and(|state| state != b"null")
+}
+
+impl Core {
+    /// What a call needs besides if its client can be asked in mid-call and its server may do so.
+    pub(super) fn talk_of(&mut self, inbound: &Inbound<'_>, to: &Destination) -> Option<Box<Talk>> {
+        // 2026-07-28 basic/patterns/mrtr, "Supported Requests".
+        let asks = matches!(
+            inbound.envelope.method,
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+        );
+        // A task outlives its call, so it stays with the instance that is asked about it later.
+        let outlives = to.leg.is_some();
+        let modern = inbound.session.is_none() && inbound.revision.era() == Era::Modern;
+        if !asks || outlives || !modern {
+            return None;
+        }
+        let upstream = self.upstreams.get(&to.upstream)?;
+        let outside = matches!(upstream.spec.launch, Ok(Launch::Command(_) | Launch::Remote(_)));
+        let modern = matches!(&upstream.health, Health::Up(up) if up.revision.era() == Era::Modern);
+        if !outside || modern || upstream.spec.instances == Instances::Shared {
+            return None;
+        }
+        let declared = inbound.envelope.client_capabilities?.of(inbound.message);
+        let able = |name| json::field(declared, name).is_some_and(|it| it.starts_with(b"{"));
+        if declared.len() > CAPABILITIES_BYTES_MAX
+            || !["elicitation", "sampling", "roots"].into_iter().any(able)
+        {
+            return None;
+        }
+        Some(Box::new(Talk {
+            capabilities: without_extensions(declared),
+            endpoint: inbound.endpoint.clone(),
+            principal: self.principal(inbound.reply),
+            binding: None,
+            at: None,
+            answered: false,
+            park: None,
+            kept: None,
+        }))
+    }
+
+    pub(super) fn talks(&self, key: Key) -> bool {
+        self.flights.get(key).is_some_and(|flight| flight.talk.is_some())
+    }
+
+    /// The instance a flight has that its client can be asked by.
+    pub(super) fn leased_by(&self, key: Key) -> Option<Key> {
+        self.flights.get(key)?.talk.as_ref()?.at
+    }
+
+    /// The only call of a leased instance.
+    pub(super) fn only_lease_call(&self, hosted: Key) -> Option<Key> {
+        match *self.hosted.get(hosted)?.lease.as_ref()?.calls.as_slice() {
+            [call] => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Calls of a leased instance.
+    pub(super) fn lease_calls(&self, hosted: Key) -> Vec<Key> {
+        let lease = self.hosted.get(hosted).and_then(|hosted| hosted.lease.as_ref());
+        lease.map(|lease| lease.calls.clone()).unwrap_or_default()
+    }
+
+    /// What the clients of a leased instance declared.
+    pub(super) fn lease_capabilities(&self, hosted: Key) -> Option<Bytes> {
+        Some(self.hosted.get(hosted)?.lease.as_ref()?.capabilities.clone())
+    }
+
+    /// Sends a call to an instance of its own kind, or keeps it until there is room for one.
+    pub(super) fn lease(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
+        if !self.try_lease(io, key, call) {
+            let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else {
+                return;
+            };
+            let queue = self.leases.queue.entry(upstream).or_default();
+            if queue.len() >= self.setup.plan.limits.queue {
+                let why = "too many requests wait for a server of their own";
+                return self.fail_flight(io, key, why);
+            }
+            queue.push_back(key);
+            self.keep(key, call);
+        }
+    }
+
+    /// `false` if there is no room.
+    fn try_lease(&mut self, io: &mut Io, key: Key, call: &Call<'_>) -> bool {
+        let Some(flight) = self.flights.get_mut(key) else { return true };
+        let upstream = flight.upstream;
+        let Some(talk) = &mut flight.talk else { return true };
+        let method = call.envelope.method_span.map(|span| span.of(call.message));
+        talk.binding.get_or_insert_with(|| {
+            let (endpoint, params) = (talk.endpoint.as_deref(), call.envelope.params);
+            let method = method.unwrap_or_default();
+            binding(talk.principal, endpoint, method, call.message, params)
+        });
+        let (capabilities, principal) = (talk.capabilities.clone(), talk.principal);
+        let (hosted, new) = match self.find_lease(io, upstream, &capabilities, principal) {
+            Some(found) => found,
+            None => return false,
+        };
+        if let Some(lease) = self.hosted.get_mut(hosted).and_then(|it| it.lease.as_mut()) {
+            lease.calls.push(key);
+        }
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.private = Some(hosted);
+            if let Some(talk) = &mut flight.talk {
+                talk.at = Some(hosted);
+            }
+        }
+        if new {
+            // It waits before the start, so that it hears why that fails.
+            self.park(io, key, call);
+            self.start_hosted(io, hosted);
+        } else {
+            self.send_private(io, key, hosted, call);
+        }
+        true
+    }
+
+    /// An instance for a call, and whether it is a new one that does not run yet.
+    fn find_lease(
+        &mut self,
+        io: &mut Io,
+        id: UpstreamId,
+        capabilities: &Bytes,
+        principal: Principal,
+    ) -> Option<(Key, bool)> {
+        let mut free: Option<(Instant, Key)> = None;
+        let mut shared: Option<(usize, Key)> = None;
+        let mut idle: Option<(Instant, Key)> = None;
+        let (mut count, mut ending) = (0, 0);
+        for (key, hosted) in self.hosted.iter().filter(|(_, hosted)| hosted.upstream == id) {
+            let Some(lease) = &hosted.lease else { continue };
+            count += 1;
+            if hosted.stopping || hosted.is_failing() {
+                ending += 1;
+                continue;
+            }
+            let same = lease.capabilities == capabilities && lease.principal == principal;
+            let streams = hosted.instance.is_open()
+                && hosted.instance.transport() == Transport::Http
+                && !lease.spoiled;
+            match (lease.calls.len(), same) {
+                (0, true) => free = free.max(Some((lease.idle_since, key))),
+                (0, false) => {
+                    let since = lease.idle_since;
+                    idle = Some(idle.map_or((since, key), |known| known.min((since, key))));
+                }
+                (calls, true) if streams => {
+                    shared = Some(shared.map_or((calls, key), |known| known.min((calls, key))));
+                }
+                _ => {}
+            }
+        }
+        let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
+        if let Some((_, key)) = free {
+            return Some((key, false));
+        }
+        if count < most.clamp(1, LEASED_MAX) {
+            return Some((self.add_lease(id, capabilities, principal)?, true));
+        }
+        if let (Some((_, key)), 0) = (idle, ending) {
+            self.stop_hosted(io, key);
+        }
+        shared.map(|(_, key)| (key, false))
+    }
+
+    fn add_lease(
+        &mut self,
+        id: UpstreamId,
+        capabilities: &Bytes,
+        principal: Principal,
+    ) -> Option<Key> {
+        let spec = Arc::clone(&self.upstreams.get(&id)?.spec);
+        let profile = Profile {
+            capabilities: capabilities.clone(),
+            info: Bytes::from_static(local::INFO.as_bytes()),
+            revision: Revision::LEGACY_LATEST,
+            prefer: Era::Legacy,
+        };
+        let key = self.add_hosted(id, &spec, None, profile)?;
+        let lease = Lease {
+            capabilities: capabilities.clone(),
+            principal,
+            calls: Vec::new(),
+            idle_since: self.now,
+            spoiled: false,
+        };
+        if let Some(hosted) = self.hosted.get_mut(key) {
+            hosted.lease = Some(Box::new(lease));
+        }
+        Some(key)
+    }
+
+    /// A flight is over, or its server answered it: what it has of an instance is given back.
+    /// `unsent` says that the server never saw it.
+    pub(super) fn give_lease_back(&mut self, io: &mut Io, key: Key, talk: &mut Talk, unsent: bool) {
+        let heard_out = talk.answered || unsent;
+        let Some(at) = talk.at.take() else { return };
+        let now = self.now;
+        let Some(hosted) = self.hosted.get_mut(at) else { return };
+        self.leases.due.insert(hosted.upstream);
+        let Some(lease) = &mut hosted.lease else { return };
+        lease.calls.retain(|call| *call != key);
+        lease.idle_since = now;
+        lease.spoiled |= !heard_out;
+        if lease.spoiled && lease.calls.is_empty() {
+            self.stop_hosted(io, at);
+        }
+    }
+
+    /// Room may have come for calls that wait for an instance.
+    pub(super) fn serve_leases(&mut self, io: &mut Io) {
+        while let Some(id) = self.leases.due.pop_first() {
+            while let Some(key) = self.leases.queue.get_mut(&id).and_then(VecDeque::pop_front) {
+                // It may be over, and its slot another's: only what waits here is kept unsent.
+                let Some(flight) = self.flights.get_mut(key) else { continue };
+                let revision = flight.revision;
+                let Some(kept) = flight.parked.take_if(|_| flight.exchange.is_none()) else {
+                    continue;
+                };
+                if !self.try_lease(io, key, &kept.call(revision)) {
+                    if let Some(flight) = self.flights.get_mut(key) {
+                        flight.parked = Some(kept);
+                    }
+                    self.leases.queue.entry(id).or_default().push_front(key);
+                    break;
+                }
+            }
+            if self.leases.queue.get(&id).is_some_and(VecDeque::is_empty) {
+                self.leases.queue.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn sweep_leases(&mut self, io: &mut Io) {
+        let now = self.now;
+        self.stop_leases(io, |lease| now.since(lease.idle_since) >= IDLE_MOST);
+    }
+
+    /// A client is gone for good: nobody else may meet what it told its servers.
+    pub(super) fn forget_principal(&mut self, io: &mut Io, principal: Principal) {
+        let its = |talk: &Talk| talk.principal == principal;
+        self.end_parks(io, its, "its client's connection is gone");
+        self.stop_leases(io, |lease| lease.principal == principal);
+    }
+
+    /// Stops idle instances.
+    fn stop_leases(&mut self, io: &mut Io, which: impl Fn(&Lease) -> bool) {
+        let over = |lease: &Lease| lease.calls.is_empty() && which(lease);
+        let idle = self.hosted.iter().filter(|(_, it)| it.lease.as_deref().is_some_and(over));
+        for key in idle.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.stop_hosted(io, key);
+        }
+    }
+
+    /// An instance died, or did not start. The next call gets another one.
+    pub(super) fn lease_went_down(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let name = Arc::clone(&hosted.spec.name);
+        hosted.waiting.clear();
+        tracing::warn!(upstream = &*name, "a server for calls in which it may ask: {why}");
+        let why = format!("upstream {name:?} is down: {why}");
+        for flight in self.lease_calls(key) {
+            self.fail_flight(io, flight, &why);
+        }
+        self.stop_hosted(io, key);
+    }
+
+    /// Who a request is from.
+    pub(super) fn principal(&mut self, reply: super::words::ReplyTo) -> Principal {
+        if self.line_of(reply).is_some() {
+            return Principal::Connection(reply.core, reply.edge);
+        }
+        self.credential_of(reply).map_or(Principal::Nobody, Principal::Credential)
+    }
+
+    /// Refuses a call that brings a state to a server which never gave one.
+    pub(super) fn refuse_state(&mut self, io: &mut Io, key: Key) {
+        let Some(flight) = self.land(io, key) else { return };
+        let why = super::retry::NOT_VALID;
+        self.refuse_raw(io, flight.reply, &flight.id, Cause::MalformedParams, why);
+    }
+}
+
+/// Capabilities as the old era knows them.
+fn without_extensions(declared: &[u8]) -> Bytes {
+    let Some(extensions) = json::get(declared, Span::all(declared), "extensions") else {
+        return Bytes::copy_from_slice(declared);
+    };
+    let mut splice = Splice::new(declared);
+    splice.remove_value(extensions);
+    let mut out = Vec::with_capacity(declared.len());
+    splice.write_into(&mut out);
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_extensions;
+
+    #[test]
+    fn a_server_of_the_old_era_is_not_told_of_extensions() {
+        for (declared, expected) in [
+            (r#"{"elicitation":{}}"#, r#"{"elicitation":{}}"#),
+            (r#"{"extensions":{"a/b":{}},"roots":{}}"#, r#"{"roots":{}}"#),
+            (r#"{"roots":{},"extensions":{}}"#, r#"{"roots":{}}"#),
+            (r#"{"extensions":{}}"#, "{}"),
+        ] {
+            assert_eq!(without_extensions(declared.as_bytes()), expected, "{declared}");
+        }
+    }
+}

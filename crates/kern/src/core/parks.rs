@@ -1,0 +1,292 @@
+//! Calls in which a server of the old era asks and the client speaks the new one: what the server
+//! asks ends the client's request, and the call waits, *parked*, for the client to come back.
+//!
+//! What happens when is decided in [`kern_session::Park`]; here it is done. How a client comes back
+//! is in `retry`.
+//!
+//! Invariants: a flight is in `away` exactly while its client is away; what is kept for clients that
+//! are away is bounded in number and bytes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kern_mcp::{Envelope, encode, errors};
+use kern_session::limits::MOMENT;
+use kern_session::{Asked, Effect, Event, Park, Question, Sealer, State, Ticket};
+use kern_terms::Key;
+
+use super::flight::Flight;
+use super::lease::Talk;
+use super::timers::Timer;
+use super::words::{Ending, Post, ReplyTo};
+use super::{Core, Io};
+
+/// Calls of one core whose clients are away.
+const AWAY_MAX: usize = 1_024;
+/// Bytes of what servers ask that one core keeps while clients are away, and of answers.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
+/// The parked calls of a core.
+#[derive(Debug, Default)]
+pub(super) struct Parks {
+    /// There from the first turn of the first core on.
+    pub(super) sealer: Option<Arc<Sealer>>,
+    /// States sealed so far.
+    seals: u64,
+    /// Flights whose clients are away.
+    pub(super) away: BTreeSet<Key>,
+}
+
+/// What a call came to while its client was away.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// The server's message.
+    Answer(Bytes),
+    /// For people.
+    Failed(String),
+}
+
+/// What a call came to.
+pub(super) enum Outcome<'a> {
+    Answer(&'a [u8]),
+    Failed(&'a str),
+}
+
+impl Core {
+    /// The first core makes the key and gives it to all.
+    pub(super) fn share_seal(&mut self, io: &mut Io) {
+        if !self.is_first() {
+            return;
+        }
+        let mut key = [0; 32];
+        for eight in key.chunks_exact_mut(8) {
+            eight.copy_from_slice(&io.random().to_be_bytes());
+        }
+        let sealer = Arc::new(Sealer::new(key));
+        self.tell_all(io, || Post::Seal(Arc::clone(&sealer)));
+    }
+
+    /// A server of a leased instance asks. `flight` is the call on whose stream it does.
+    pub(super) fn leased_asks(
+        &mut self,
+        io: &mut Io,
+        hosted: Key,
+        flight: Option<Key>,
+        message: &[u8],
+        envelope: &Envelope,
+    ) {
+        let Some(id) = envelope.id.map(|span| span.of(message)) else { return };
+        let Some(capabilities) = self.lease_capabilities(hosted) else { return };
+        let params = envelope.params.map(|span| span.of(message));
+        let question = Question::of(envelope.method);
+        let Some(question) = question.filter(|it| it.is_allowed(&capabilities, params)) else {
+            let why = "this client declared no such capability";
+            return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
+        };
+        let sent = |key: &Key| {
+            let flight = self.flights.get(*key);
+            flight.is_some_and(|flight| !flight.is_unsent())
+        };
+        let Some(key) = flight.or_else(|| self.only_lease_call(hosted)).filter(sent) else {
+            let why = "this request does not say which call it belongs to";
+            return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
+        };
+        self.park_step(io, key, Event::Asked(Asked::new(id, question, params)));
+    }
+
+    /// A server no longer wants what it asked.
+    pub(super) fn lease_withdraws(&mut self, io: &mut Io, hosted: Key, id: &[u8]) {
+        for call in self.lease_calls(hosted) {
+            if self.park_mut(call).is_some() {
+                self.park_step(io, call, Event::Withdrawn(id));
+            }
+        }
+    }
+
+    /// A server is gone, or forgot what it asked.
+    pub(super) fn forget_leased_asks(&mut self, hosted: Key) {
+        for call in self.lease_calls(hosted) {
+            if let Some(park) = self.park_mut(call) {
+                park.forget_asked();
+            }
+        }
+    }
+
+    fn talk_mut(&mut self, key: Key) -> Option<&mut Talk> {
+        self.flights.get_mut(key)?.talk.as_deref_mut()
+    }
+
+    pub(super) fn park_mut(&mut self, key: Key) -> Option<&mut Park> {
+        self.talk_mut(key)?.park.as_mut()
+    }
+
+    /// Whether the client of a flight is away.
+    pub(super) fn is_away(&self, key: Key) -> bool {
+        self.parks.away.contains(&key)
+    }
+
+    pub(super) fn park_step(&mut self, io: &mut Io, key: Key, event: Event<'_>) {
+        let now = self.now;
+        let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
+        let Some(talk) = self.talk_mut(key) else { return };
+        let mut fx = Vec::new();
+        talk.park.get_or_insert_with(|| Park::new(patience)).step(now, event, &mut fx);
+        for effect in fx {
+            self.park_effect(io, key, effect);
+        }
+    }
+
+    pub(super) fn park_effect(&mut self, io: &mut Io, key: Key, effect: Effect) {
+        let at = self.leased_by(key);
+        match effect {
+            Effect::WakeSoon => {
+                io.timer(MOMENT, Timer::Moment(key).token());
+            }
+            Effect::Tell => self.tell_client(io, key),
+            Effect::Answer { id, result } => {
+                let mut out = Vec::new();
+                encode::result(&mut out, &id, &result);
+                if let Some(at) = at {
+                    self.send_to_server(io, at, None, &out);
+                }
+            }
+            Effect::Refuse { id, why } => {
+                if let Some(at) = at {
+                    self.refuse_server(io, at, &id, errors::INTERNAL_ERROR, why);
+                }
+            }
+            Effect::Cancel => self.tell_server_cancelled(io, key, "its client did not come back"),
+            // Done by whoever took the step.
+            Effect::Resume | Effect::Reject(_) | Effect::Deliver | Effect::Keep => {}
+        }
+    }
+
+    /// Time for more to come is over: the client is told what there is.
+    pub(super) fn moment_over(&mut self, io: &mut Io, key: Key) {
+        let bytes: usize = self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum();
+        let full = self.parks.away.len() >= AWAY_MAX || bytes > KEPT_BYTES_MAX;
+        let unable = full || self.parks.sealer.is_none() || self.draining;
+        let Some(park) = self.park_mut(key) else { return };
+        if !unable {
+            return self.park_step(io, key, Event::Moment);
+        }
+        let mut fx = Vec::new();
+        park.refuse_asked("too many clients are being asked", &mut fx);
+        for effect in fx {
+            self.park_effect(io, key, effect);
+        }
+    }
+
+    fn kept_bytes(&self, key: Key) -> usize {
+        let talk = self.flights.get(key).and_then(|flight| flight.talk.as_ref());
+        talk.map_or(0, |talk| {
+            let kept = match &talk.kept {
+                Some(Kept::Answer(message)) => message.len(),
+                Some(Kept::Failed(why)) => why.len(),
+                None => 0,
+            };
+            kept + talk.park.as_ref().map_or(0, Park::bytes)
+        })
+    }
+
+    /// Ends the client's request with what its server asks.
+    fn tell_client(&mut self, io: &mut Io, key: Key) {
+        self.parks.seals += 1;
+        let (core, count, nobody) = (self.id, self.parks.seals, ReplyTo::nobody(self.id));
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Some(talk) = &flight.talk else { return };
+        let (Some(park), Some(binding), Some(sealer)) =
+            (&talk.park, &talk.binding, &self.parks.sealer)
+        else {
+            return;
+        };
+        let State::Waiting { until } = park.state() else { return };
+        let ticket = Ticket { core, park: key, round: park.round(), until };
+        let mut result = Vec::new();
+        park.write_result(&sealer.seal(&ticket, binding, count), &mut result);
+        let mut out = Vec::with_capacity(result.len() + 64);
+        encode::result(&mut out, &flight.id, &result);
+        let reply = std::mem::replace(&mut flight.reply, nobody);
+        let id = std::mem::take(&mut flight.id);
+        flight.progress = None;
+        io.cancel(flight.timer);
+        flight.timer = io.timer(until.since(self.now), Timer::Flight(key).token());
+        self.parks.away.insert(key);
+        if let Some(line) = self.line_of(reply) {
+            line.calls.remove(&id);
+        }
+        self.deliver(io, reply, &out, Ending::Answer(200));
+    }
+
+    /// Keeps what a call came to if its client is away; `false` if the client is there to hear it.
+    pub(super) fn keep_for_client(&mut self, io: &mut Io, key: Key, what: Outcome<'_>) -> bool {
+        if !self.is_away(key) {
+            return false;
+        }
+        let bytes: usize = self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum();
+        let (kept, answered) = match what {
+            Outcome::Answer(message) if bytes + message.len() > KEPT_BYTES_MAX => {
+                let why = "the answer came while its client was away, and was too large to keep";
+                (Kept::Failed(why.to_owned()), true)
+            }
+            Outcome::Answer(message) => (Kept::Answer(Bytes::copy_from_slice(message)), true),
+            Outcome::Failed(why) => (Kept::Failed(why.to_owned()), false),
+        };
+        self.park_step(io, key, Event::Finished);
+        let Some(flight) = self.flights.get_mut(key) else { return true };
+        let which = flight.which();
+        flight.private = None;
+        let exchange = flight.exchange.take();
+        let Some(mut talk) = flight.talk.take() else { return true };
+        if talk.kept.is_none() {
+            talk.kept = Some(kept);
+            talk.answered = answered;
+        }
+        self.expect_end(exchange, which);
+        self.give_lease_back(io, key, &mut talk, false);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.talk = Some(talk);
+        }
+        true
+    }
+
+    /// A client stayed away too long.
+    pub(super) fn client_overdue(&mut self, io: &mut Io, key: Key) {
+        self.park_step(io, key, Event::Clock);
+        if self.park_mut(key).is_none_or(|park| park.state() == State::Over) {
+            self.land(io, key);
+        }
+    }
+
+    /// Ends calls whose clients are away and will not be served when they come back.
+    pub(super) fn end_parks(&mut self, io: &mut Io, which: impl Fn(&Talk) -> bool, why: &str) {
+        for key in self.parks.away.clone() {
+            let Some(talk) = self.talk_mut(key).filter(|talk| which(talk)) else { continue };
+            if talk.kept.is_none() {
+                self.tell_server_cancelled(io, key, why);
+            }
+            self.land(io, key);
+        }
+    }
+
+    /// A flight was taken off the table.
+    pub(super) fn end_talk(&mut self, io: &mut Io, key: Key, flight: &mut Flight) {
+        self.parks.away.remove(&key);
+        let unsent = flight.is_unsent();
+        let Some(talk) = &mut flight.talk else { return };
+        let mut fx = Vec::new();
+        if let Some(park) = &mut talk.park {
+            park.end("the call it belongs to is over", &mut fx);
+        }
+        if let Some(at) = talk.at {
+            for effect in fx {
+                if let Effect::Refuse { id, why } = effect {
+                    self.refuse_server(io, at, &id, errors::INTERNAL_ERROR, why);
+                }
+            }
+        }
+        self.give_lease_back(io, key, talk, unsent);
+    }
+}
