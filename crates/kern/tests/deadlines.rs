@@ -12,9 +12,11 @@ use harness::lines::Lines;
 use harness::{Kern, Remote, Setup, both, eventually, fixture_child, remote};
 use serde_json::{Value, json};
 
-/// An upstream's `timeout` in these tests, and the longest wait whatever is reported.
-const TIMEOUT_MS: u64 = 600;
-const TOTAL_MS: u64 = 2_000;
+/// An upstream's `timeout` where it is to pass, and the longest wait whatever is reported.
+const TIMEOUT_MS: u64 = 1_000;
+const TOTAL_MS: u64 = 4_000;
+/// Both where neither is to pass, however busy the machine.
+const LONG_MS: u64 = 60_000;
 
 const ERAS: [&str; 2] = ["legacy", "modern"];
 
@@ -24,9 +26,9 @@ struct World {
     _remotes: Vec<Remote>,
 }
 
-fn world(driver: &'static str) -> World {
-    let mut config = format!("[limits]\ntotal_timeout = \"{TOTAL_MS}ms\"\n");
-    let timeout = format!("timeout = \"{TIMEOUT_MS}ms\"");
+fn world(driver: &'static str, timeout_ms: u64, total_ms: u64) -> World {
+    let mut config = format!("[limits]\ntotal_timeout = \"{total_ms}ms\"\n");
+    let timeout = format!("timeout = \"{timeout_ms}ms\"");
     let mut remotes = Vec::new();
     for era in ERAS {
         config += &fixture_child(&format!("{era}-pipe"), era, &timeout);
@@ -72,12 +74,12 @@ fn cancelled(client: &mut Client, label: &str) -> bool {
 #[test]
 fn progress_keeps_a_call_alive_until_the_total_is_over() {
     both(|driver| {
-        let world = world(driver);
+        let world = world(driver, TIMEOUT_MS, TOTAL_MS);
         every_pair(&world, |pair, client, _| {
             let label = format!("kept-{pair}");
-            let kept = client.begin("tools/call", delay(1_200, &label, Some(150))).answer();
+            let kept = client.begin("tools/call", delay(2_000, &label, Some(150))).answer();
             let text = kept["result"]["content"][0]["text"].as_str();
-            assert_eq!(text, Some("waited 1200 ms"), "{pair}: {kept}");
+            assert_eq!(text, Some("waited 2000 ms"), "{pair}: {kept}");
 
             for (name, every, setting, least_ms, most_ms) in [
                 ("silent", None, "`timeout`", TIMEOUT_MS, TOTAL_MS),
@@ -85,7 +87,7 @@ fn progress_keeps_a_call_alive_until_the_total_is_over() {
             ] {
                 let label = format!("{name}-{pair}");
                 let began = Instant::now();
-                let answer = client.begin("tools/call", delay(9_000, &label, every)).answer();
+                let answer = client.begin("tools/call", delay(20_000, &label, every)).answer();
                 let took = began.elapsed();
                 let why = answer["error"]["message"].as_str().unwrap_or_default();
                 assert!(why.contains(setting), "{label}: {answer}");
@@ -100,16 +102,16 @@ fn progress_keeps_a_call_alive_until_the_total_is_over() {
 #[test]
 fn a_client_that_goes_cancels_in_the_new_era_only() {
     both(|driver| {
-        let world = world(driver);
+        let world = world(driver, LONG_MS, LONG_MS);
         every_pair(&world, |pair, client, era| {
             let label = format!("gone-{pair}");
-            let pending = client.begin("tools/call", delay(500, &label, Some(100)));
-            std::thread::sleep(Duration::from_millis(150));
+            let mut pending = client.begin("tools/call", delay(1_500, &label, Some(100)));
+            pending.wait_for("notifications/progress");
             drop(pending);
             if era == "modern" {
                 eventually("the server hears of it", || cancelled(client, &label));
             } else {
-                std::thread::sleep(Duration::from_millis(600));
+                std::thread::sleep(Duration::from_millis(2_000));
                 assert!(!cancelled(client, &label), "{pair}: the old era goes on");
             }
         });
