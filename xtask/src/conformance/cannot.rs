@@ -1,7 +1,6 @@
 //! What cannot hold between the eras, with the sentence of the specification that forbids it.
 //!
-//! The revision is that of the requirement set; the server behind `kern` (or, where `kern` is the
-//! client, the agent in front of it) speaks only the other era.
+//! The revision is that of the requirement set; the server behind `kern` speaks only the other era.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +18,6 @@ pub(super) struct Cannot {
 /// of them waits for what does not come.
 const TIMEOUT: &str = "scenario-timeout";
 
-/// Waits for what is being built.
-const NOT_YET: &str = "not yet";
-
 const fn cannot(
     revision: &'static str,
     scenario: &'static str,
@@ -30,10 +26,6 @@ const fn cannot(
     sentence: &'static str,
 ) -> Cannot {
     Cannot { revision, scenario, check, page, sentence }
-}
-
-const fn not_yet(revision: &'static str, scenario: &'static str, check: &'static str) -> Cannot {
-    cannot(revision, scenario, check, NOT_YET, "it is being built")
 }
 
 /// The suite wants a task. `kern` asks an old server for one only if it must, or if the client can
@@ -62,7 +54,6 @@ const KEYS_PAGE: &str = "2026-07-28, basic/patterns/mrtr";
 const KEYS: &str = "`inputRequests` keys are server assigned identifiers and MUST be unique within the \
                     scope of the request.";
 
-const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
 #[rustfmt::skip]
@@ -85,28 +76,9 @@ static SERVERS: &[Cannot] = &[
     optional("tasks-mrtr-input", "tasks-mrtr-partial-fulfillment"),
     // An old server's request has an id and no key, and the suite wants a certain key.
     cannot(MODERN, "input-required-result-basic-elicitation", "sep-2322-elicitation-incomplete", KEYS_PAGE, KEYS),
-    not_yet(MODERN, "input-required-result-basic-list-roots", "sep-2322-list-roots-incomplete"),
-    not_yet(MODERN, "input-required-result-basic-sampling", "sep-2322-sampling-incomplete"),
-    not_yet(MODERN, "input-required-result-capability-check", "sep-2322-respect-client-capabilities"),
-    not_yet(MODERN, "input-required-result-multi-round", "sep-2322-multi-round-r1"),
-    // The fixture asks one question after the other in the old era.
-    not_yet(MODERN, "input-required-result-multiple-input-requests", "sep-2322-multiple-inputs-incomplete"),
-    not_yet(MODERN, "input-required-result-non-tool-request", "sep-2322-non-tool-incomplete"),
-    not_yet(MODERN, "input-required-result-request-state", "sep-2322-request-state-incomplete"),
-    not_yet(MODERN, "input-required-result-result-type", "sep-2322-result-type-included"),
-    not_yet(MODERN, "input-required-result-tampered-state", "sep-2322-reject-tampered-state"),
 ];
 
-/// A client's scenario that waits for what is being built: its revision, the agent's era, its name.
-static CLIENTS: &[(&str, &str, &str)] =
-    &[(LEGACY, "modern", "elicitation-sep1034-client-defaults")];
-
 impl Cannot {
-    /// Whether it may pass today: what it waits for may have come.
-    pub(super) fn may_pass(&self) -> bool {
-        self.page == NOT_YET
-    }
-
     /// Whether this entry is about that check.
     pub(super) fn covers(&self, scenario: &str, check: &str) -> bool {
         self.scenario == scenario && (self.check == check || check == TIMEOUT)
@@ -121,9 +93,4 @@ pub(super) fn of_servers(revision: &str) -> Vec<&'static Cannot> {
 /// The sentences of the table, each once, with their pages.
 pub(super) fn sentences() -> BTreeMap<&'static str, &'static str> {
     SERVERS.iter().map(|entry| (entry.page, entry.sentence)).collect()
-}
-
-/// Whether a client's scenario may fail today with an agent of that era.
-pub(super) fn client_waits(revision: &str, agent: &str, scenario: &str) -> bool {
-    CLIENTS.contains(&(revision, agent, scenario))
 }
