@@ -247,3 +247,26 @@ fn a_server_of_the_new_era_gets_its_own_states_back_untouched() {
         assert!(answer.to_string().contains("integrity"), "{answer}");
     });
 }
+
+#[test]
+fn a_client_that_can_be_asked_sees_what_an_old_server_offers_only_to_such() {
+    both(|driver| {
+        let config = odd("choosy", "choosy", "") + &fixture_child("fix", "modern", "");
+        let kern = Setup::new(driver, config).cores(2).start();
+        for (path, gift) in [("/mcp", "choosy__gift"), ("/mcp/choosy", "gift")] {
+            let mut plain = Client::modern(&kern, path);
+            assert!(!plain.tools().iter().any(|tool| tool == gift), "it can't be asked");
+            assert!(plain.error(gift, json!({})).contains("unknown tool"));
+            for _ in 0..4 {
+                let mut able_one = Client::modern(&kern, path).able(able());
+                // A call may come before any list.
+                assert_eq!(able_one.text(gift, json!({})), "a gift", "{path}");
+                assert!(able_one.tools().iter().any(|tool| tool == gift), "{path}");
+                let mut other = Client::modern(&kern, path).able(json!({ "roots": {} }));
+                assert!(!other.tools().iter().any(|tool| tool == gift), "another capability");
+            }
+        }
+        let mut fix = Client::modern(&kern, "/mcp/fix").able(able());
+        fix.text("test_simple_text", json!({}));
+    });
+}

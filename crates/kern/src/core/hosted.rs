@@ -238,8 +238,7 @@ impl Core {
         lists.server_info = identity.info.clone();
         lists.capabilities = identity.capabilities.clone();
         lists.instructions = identity.instructions.as_ref().and_then(|raw| json::text(raw));
-        // Clients go by the lists of the shared instance.
-        hosted.building = hosted.lease.is_none().then_some(lists);
+        hosted.building = Some(lists);
         self.open_own_stream(io, key);
         self.level_on_start(io, key);
     }
@@ -259,8 +258,7 @@ impl Core {
     fn publish(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         if hosted.lease.is_some() {
-            let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
-            return self.unpark(io, waiting);
+            return self.publish_lease(io, key);
         }
         let Some(building) = hosted.building.clone() else { return };
         let lists = Arc::new(building);

@@ -101,15 +101,8 @@ impl Core {
         if !outside || modern || upstream.spec.instances == Instances::Shared {
             return None;
         }
-        let declared = inbound.envelope.client_capabilities?.of(inbound.message);
-        let able = |name| json::field(declared, name).is_some_and(|it| it.starts_with(b"{"));
-        if declared.len() > CAPABILITIES_BYTES_MAX
-            || !["elicitation", "sampling", "roots"].into_iter().any(able)
-        {
-            return None;
-        }
         Some(Box::new(Talk {
-            capabilities: without_extensions(declared),
+            capabilities: self.askable(inbound)?,
             endpoint: inbound.endpoint.clone(),
             principal: self.principal(inbound.reply),
             binding: None,
@@ -118,6 +111,18 @@ impl Core {
             park: None,
             kept: None,
         }))
+    }
+
+    /// What a client of the new era declared, as the old era says it, if it can be asked in mid-call.
+    pub(super) fn askable(&self, inbound: &Inbound<'_>) -> Option<Bytes> {
+        if inbound.session.is_some() || inbound.revision.era() == Era::Legacy {
+            return None;
+        }
+        let declared = inbound.envelope.client_capabilities?.of(inbound.message);
+        let able = |name| json::field(declared, name).is_some_and(|it| it.starts_with(b"{"));
+        let asks = ["elicitation", "sampling", "roots"].into_iter().any(able);
+        let fits = declared.len() <= CAPABILITIES_BYTES_MAX;
+        (asks && fits).then(|| without_extensions(declared))
     }
 
     pub(super) fn talks(&self, key: Key) -> bool {
@@ -200,7 +205,7 @@ impl Core {
     }
 
     /// An instance for a call, and whether it is a new one that does not run yet.
-    fn find_lease(
+    pub(super) fn find_lease(
         &mut self,
         io: &mut Io,
         id: UpstreamId,
@@ -245,6 +250,19 @@ impl Core {
             self.stop_hosted(io, key);
         }
         shared.map(|(_, key)| (key, false))
+    }
+
+    /// An instance has its lists, and can be called.
+    pub(super) fn publish_lease(&mut self, io: &mut Io, key: Key) {
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
+        hosted.lists = hosted.building.clone().map(Arc::new);
+        if let (Some(lease), Some(lists)) = (&hosted.lease, &hosted.lists) {
+            let (capabilities, lists) = (lease.capabilities.clone(), Arc::clone(lists));
+            let id = hosted.upstream;
+            self.able_listed(id, capabilities, lists);
+        }
+        self.unpark(io, waiting);
     }
 
     fn add_lease(
@@ -339,8 +357,11 @@ impl Core {
     /// An instance died, or did not start. The next call gets another one.
     pub(super) fn lease_went_down(&mut self, io: &mut Io, key: Key, why: &str) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
-        let name = Arc::clone(&hosted.spec.name);
+        let (name, id) = (Arc::clone(&hosted.spec.name), hosted.upstream);
         hosted.waiting.clear();
+        if let Some(capabilities) = self.lease_capabilities(key) {
+            self.able_failed(id, capabilities);
+        }
         tracing::warn!(upstream = &*name, "a server for calls in which it may ask: {why}");
         let why = format!("upstream {name:?} is down: {why}");
         for flight in self.lease_calls(key) {

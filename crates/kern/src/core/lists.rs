@@ -43,7 +43,7 @@ impl Core {
             Method::ResourcesList => ListKind::Resources,
             _ => ListKind::Templates,
         };
-        let (view, whole) = self.view_for(io, inbound.session, inbound.endpoint.as_ref());
+        let (view, whole) = self.view_of(io, inbound);
         if !whole && self.be_patient(io, inbound) {
             return;
         }

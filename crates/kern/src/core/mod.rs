@@ -7,6 +7,7 @@
 //! Invariants: every client request ends in exactly one of answer, refusal or cancellation; every
 //! key kept here is checked on use, so an event that comes late finds nothing.
 
+mod able;
 mod answers;
 mod asks;
 mod batches;
@@ -160,6 +161,8 @@ pub struct Core {
     asks: Slab<asks::Ask>,
     batches: Slab<batches::Batch>,
     leases: lease::Leases,
+    /// What clients that can be asked see of old servers.
+    able: able::Able,
     parks: parks::Parks,
     listens: Slab<interest::Listen>,
     wants: HashMap<wants::Wanted, wants::Want>,
@@ -228,6 +231,7 @@ impl Core {
             asks: Slab::new(),
             batches: Slab::new(),
             leases: lease::Leases::default(),
+            able: able::Able::default(),
             parks: parks::Parks::default(),
             listens: Slab::new(),
             wants: HashMap::new(),

@@ -133,7 +133,7 @@ impl Core {
             Err(fault) => fault,
         };
         // What the shared instances don't offer, the client's own may.
-        let (own, whole) = self.view_for(io, inbound.session, inbound.endpoint.as_ref());
+        let (own, whole) = self.view_of(io, inbound);
         if let Some(own) = own.filter(|own| !Arc::ptr_eq(own, &view))
             && let Ok(destination) = self.find(&own, inbound)
         {

@@ -117,6 +117,7 @@ impl Core {
         let before = std::mem::replace(&mut self.catalog, catalog);
         if before.version() != self.catalog.version() {
             self.views.clear();
+            self.able.forget_views();
             let after = Arc::clone(&self.catalog);
             self.lists_changed(io, &before, &after);
             self.review_wants(io);

@@ -35,6 +35,9 @@ def says(text):
 
 
 ANSWERS = {}
+# What the client declared, and whether the list of tools depends on it.
+DECLARED = {}
+CHOOSY = len(sys.argv) > 1 and sys.argv[1] == "choosy"
 
 
 def asks(arguments):
@@ -66,6 +69,8 @@ def run(name, arguments):
     """The result of a tool; None if there is to be no answer."""
     if name == "asks":
         return asks(arguments)
+    if name == "gift":
+        return says("a gift")
     if name == "pid":
         return says(str(os.getpid()))
     if name == "echo":
@@ -93,13 +98,15 @@ def answer(message):
     if id is None or method is None:
         return None
     if method == "initialize":
+        DECLARED.update(params["capabilities"])
         result = {
             "protocolVersion": params["protocolVersion"],
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "odd", "version": "1"},
         }
     elif method == "tools/list":
-        result = {"tools": [tool(name) for name in TOOLS]}
+        more = ["gift"] if CHOOSY and "elicitation" in DECLARED else []
+        result = {"tools": [tool(name) for name in TOOLS + more]}
     elif method == "tools/call":
         result = run(params["name"], params.get("arguments") or {})
     elif method == "ping":
@@ -321,7 +328,7 @@ STDIO = {
     "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
     "raw": raw, "endless": endless, "bad-tools": bad_tools,
     "deep-tools": lambda: bad_tools(deep=True), "restless": restless, "spray": spray,
-    "torrent": torrent,
+    "torrent": torrent, "choosy": serve,
 }
 
 if __name__ == "__main__":
