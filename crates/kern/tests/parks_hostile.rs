@@ -171,7 +171,8 @@ fn a_client_that_never_returns_costs_no_more_than_its_time() {
 #[test]
 fn servers_that_may_ask_are_few_and_calls_wait_for_them() {
     both(|driver| {
-        let kern = Setup::new(driver, odd("odd", "plain", "")).start();
+        let config = "[limits]\ninstances = 8\n".to_owned() + &odd("odd", "plain", "");
+        let kern = Setup::new(driver, config).start();
         let client = Client::modern(&kern, "/mcp").able(able());
         let params = asks(&[form("1")], "wait", 0);
         let asked: Vec<Value> =

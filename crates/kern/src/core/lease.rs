@@ -8,8 +8,8 @@
 //! Instances are kept for the next call of the same client (who it is: [`Principal`]) with the same
 //! capabilities: a server remembers what a client told it, so another client's call never meets it.
 //!
-//! Invariants: at most [`LEASED_MAX`] instances of an upstream on a core, those that are ending
-//! included; a call whose server was not heard out ends its instance, since what that server says
+//! Invariants: at most [`LEASED_MAX`] processes of an upstream on a core, those that are ending
+//! included; a call that waits for room gets that of the client that has been away the longest; a call whose server was not heard out ends its instance, since what that server says
 //! later would be taken for the next call's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,8 +30,13 @@ use super::words::{Health, UpstreamId};
 use super::{Core, Io, local};
 use crate::pipeline::{Destination, Inbound};
 
-/// Instances of one upstream on one core that run for such calls.
-const LEASED_MAX: usize = 8;
+/// Child processes of one upstream on one core that run for such calls; `limits.instances` may allow
+/// fewer.
+const LEASED_MAX: usize = 32;
+/// Sessions with one upstream behind a URL that one core holds for such calls.
+const SESSIONS_MAX: usize = 256;
+/// A client that was away for so long may have its call ended when another call waits for room.
+const AWAY_LEAST: Duration = Duration::from_secs(60);
 /// How long one is kept that no call uses.
 const IDLE_MOST: Duration = Duration::from_secs(60);
 /// Longest `clientCapabilities` that are told to a server, bytes: they are kept as long as it runs.
@@ -54,6 +59,8 @@ pub(super) struct Talk {
     pub(super) park: Option<Park>,
     /// What it came to while the client was away.
     pub(super) kept: Option<Kept>,
+    /// When the client was last told something.
+    pub(super) away_since: Instant,
 }
 
 /// What an instance has besides, that runs for such calls.
@@ -110,6 +117,7 @@ impl Core {
             answered: false,
             park: None,
             kept: None,
+            away_since: self.now,
         }))
     }
 
@@ -239,17 +247,47 @@ impl Core {
                 _ => {}
             }
         }
-        let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
+        let most = self.leased_most(id);
         if let Some((_, key)) = free {
             return Some((key, false));
         }
-        if count < most.clamp(1, LEASED_MAX) {
+        if count < most {
             return Some((self.add_lease(id, capabilities, principal)?, true));
         }
         if let (Some((_, key)), 0) = (idle, ending) {
             self.stop_hosted(io, key);
         }
-        shared.map(|(_, key)| (key, false))
+        let found = shared.map(|(_, key)| (key, false));
+        if found.is_none() && idle.is_none() && ending == 0 {
+            self.end_longest_away(io, id);
+        }
+        found
+    }
+
+    fn leased_most(&self, id: UpstreamId) -> usize {
+        let spec = self.upstreams.get(&id).map(|upstream| &upstream.spec.launch);
+        match spec {
+            // A session with a server behind a URL is no process.
+            Some(Ok(Launch::Remote(_))) => SESSIONS_MAX,
+            _ => {
+                let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
+                most.clamp(1, LEASED_MAX)
+            }
+        }
+    }
+
+    /// Makes room: clients may forget that they were asked something.
+    fn end_longest_away(&mut self, io: &mut Io, id: UpstreamId) {
+        let away = self.parks.away.iter().filter_map(|key| {
+            let flight = self.flights.get(*key).filter(|flight| flight.upstream == id)?;
+            let talk = flight.talk.as_ref().filter(|talk| talk.at.is_some())?;
+            Some((talk.away_since, *key))
+        });
+        let longest = away.min().filter(|(since, _)| self.now.since(*since) >= AWAY_LEAST);
+        if let Some((_, key)) = longest {
+            self.tell_server_cancelled(io, key, "its client is away, and another call needs room");
+            self.land(io, key);
+        }
     }
 
     /// An instance has its lists, and can be called.
@@ -335,6 +373,8 @@ impl Core {
 
     pub(super) fn sweep_leases(&mut self, io: &mut Io) {
         let now = self.now;
+        // With time, clients that are away become those that may be forgotten.
+        self.leases.due.extend(self.leases.queue.keys());
         self.stop_leases(io, |lease| now.since(lease.idle_since) >= IDLE_MOST);
     }
 

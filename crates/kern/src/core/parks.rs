@@ -213,6 +213,9 @@ impl Core {
         flight.progress = None;
         io.cancel(flight.timer);
         flight.timer = io.timer(until.since(self.now), Timer::Flight(key).token());
+        if let Some(talk) = &mut flight.talk {
+            talk.away_since = self.now;
+        }
         self.parks.away.insert(key);
         if let Some(line) = self.line_of(reply) {
             line.calls.remove(&id);
