@@ -133,7 +133,7 @@ fn asks() -> Asks {
         Step::call("trigger-sampling-request", json!({ "prompt": "which bend?", "maxTokens": 9 })),
         Step::call("get-roots-list", json!({})),
     ];
-    Asks { column: "asks/old", steps, eras: &[Era::Legacy] }
+    Asks { column: "asks/old", steps, eras: &[Era::Legacy, Era::Auto, Era::Modern] }
 }
 
 /// A new server answers that it needs input.
