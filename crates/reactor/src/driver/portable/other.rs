@@ -26,6 +26,11 @@ fn unsupported(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("{what} is not offered on this system"))
 }
 
+fn no_unix_sockets() -> io::Error {
+    let why = "Unix sockets are not available on this system";
+    io::Error::new(io::ErrorKind::Unsupported, why)
+}
+
 /// A listening socket.
 pub(super) struct Listener(mio::net::TcpListener);
 
@@ -36,7 +41,7 @@ impl Listener {
             Listen::Tcp { shared: true, .. } => {
                 return Err(unsupported("listening on one address with several cores"));
             }
-            Listen::Unix(_) => return Err(unsupported("a Unix socket")),
+            Listen::Unix(_) => return Err(no_unix_sockets()),
             Listen::Simulated(_) => return Err(unsupported("a simulated listener")),
         };
         let domain = Domain::for_address(address);
@@ -84,7 +89,7 @@ impl Wire {
     pub(super) fn connect(to: &Address) -> io::Result<Self> {
         match to {
             Address::Tcp(address) => Ok(Self(mio::net::TcpStream::connect(*address)?)),
-            Address::Unix(_) => Err(unsupported("a Unix socket")),
+            Address::Unix(_) => Err(no_unix_sockets()),
             Address::Simulated(_) => Err(unsupported("a simulated address")),
         }
     }
