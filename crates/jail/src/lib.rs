@@ -12,10 +12,13 @@
 //!   time (see `limits`), and never waits busily;
 //! - it is one thread, and never touches the network.
 //!
+//! On Windows a job takes the place of subreapers and groups: the system ends the server and its
+//! descendants with the keeper, at once and without asking them first.
+//!
 //! What it does not do: a SIGKILL to the keeper itself ends the server (Linux), but processes
 //! that left the keeper's process group live on. End a keeper with SIGTERM.
 //!
-//! Reading order: `order`, `course`, then `unix`.
+//! Reading order: `order`, `course`, then `unix` or `windows`.
 // Where nobody can be followed, much is left unused.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
