@@ -2,7 +2,7 @@
 //!
 //! A `requestState` (spec 2026-07-28 basic/patterns/mrtr): text that means nothing to the client.
 //! Sealed with ChaCha20-Poly1305 (RFC 8439) under a key that lives as long as the process; what it
-//! is bound to ([`crate::binding`]) is associated data.
+//! is bound to ([`crate::binding()`]) is associated data.
 //!
 //! Invariants: a nonce is used once, since it holds the core and that core's count of seals; whatever
 //! is wrong with a text, its opener learns only that it does not open.
