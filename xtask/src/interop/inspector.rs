@@ -24,11 +24,7 @@ pub(super) fn run(
     let first = &desk.servers[0];
     let asked = ask(desk, &first.connect(), Era::Legacy, &first.steps[0]);
     for &row in rows {
-        // A new client names capabilities with each request, too late for an old server's list.
-        let tools = match (&asked, row.era) {
-            (Ok(tools), Era::Legacy) => tools,
-            _ => &first.expected[0],
-        };
+        let tools = asked.as_ref().unwrap_or(&first.expected[0]);
         judge.expect(0, 0, tools.clone());
         for (index, server) in desk.servers.iter().enumerate() {
             let since = Instant::now();
