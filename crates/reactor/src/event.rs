@@ -1,8 +1,10 @@
 //! What can wake a core, and the values those events carry.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kern_terms::{CoreId, Key};
@@ -137,11 +139,56 @@ pub enum Listen {
     /// TCP, on every core (`SO_REUSEPORT`) where `shared`: then each core listens, and connections
     /// are handed from one that has many to one that has few.
     Tcp { address: SocketAddr, shared: bool },
+    /// TCP, on an address that was taken before the cores started; the others share it.
+    Held(Held),
     /// A Unix socket, made with mode 0600; a stale file is replaced, a live one is an error.
     Unix(PathBuf),
     /// A named listener of the simulated world.
     Simulated(String),
 }
+
+/// A TCP address that this process alone listens on, though several of its cores may.
+///
+/// `SO_REUSEPORT` lets any process of the same user listen where cores do. So the address is taken
+/// without it, which fails wherever somebody listens, and only then opened to the cores: of two
+/// processes that do so one gets the address, even if both start at once.
+#[derive(Clone, Debug)]
+pub struct Held {
+    address: SocketAddr,
+    listener: Arc<Mutex<Option<TcpListener>>>,
+}
+
+impl Held {
+    /// Takes `address`; port 0 lets the system choose. Connections are queued from now on.
+    ///
+    /// # Errors
+    /// The system's: `AddrInUse` where anybody listens. `Unsupported` where cores cannot share.
+    pub fn take(address: SocketAddr) -> io::Result<Self> {
+        let listener = crate::driver::listen_alone(address)?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, listener: Arc::new(Mutex::new(Some(listener))) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For the core that accepts from it: no other descriptor keeps it open then.
+    #[cfg(unix)]
+    pub(crate) fn listener(&self) -> io::Result<TcpListener> {
+        let listener = self.listener.lock().expect("holders do not panic").take();
+        listener.ok_or_else(|| io::Error::other("another core accepts from this listener"))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.listener, &other.listener)
+    }
+}
+
+impl Eq for Held {}
 
 /// Where a listener really listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -189,7 +189,7 @@ impl<P: Send + 'static> Io<P> {
     /// # Errors
     /// The system's, for instance `AddrInUse`.
     pub fn listen(&mut self, at: &Listen) -> io::Result<(Key, Local)> {
-        let shared = matches!(at, Listen::Tcp { shared: true, .. });
+        let shared = matches!(at, Listen::Tcp { shared: true, .. } | Listen::Held(_));
         let listener = Listener { local: Local::Simulated(String::new()), shared };
         let key = self.listeners.insert(listener);
         match self.driver.listen(key, at) {

@@ -33,8 +33,8 @@ mod watchdog;
 pub use cluster::{Cluster, Handle, Options};
 pub use errands::{ErrandThreads, Errands};
 pub use event::{
-    App, ChildExit, Chunk, Closed, Command, Event, Listen, Local, Peer, Recycle, Signal, Target,
-    Watermarks,
+    App, ChildExit, Chunk, Closed, Command, Event, Held, Listen, Local, Peer, Recycle, Signal,
+    Target, Watermarks,
 };
 pub use io::{Child, Io};
 pub use lanes::Directory;

@@ -1,7 +1,6 @@
 //! `kern serve`: start, say where, follow the files, end in order.
 
 use std::io::{BufReader, IsTerminal as _};
-use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,7 @@ use kern_control::{
     Answer, ConsentRequest, Cores, Driver, Loaded, Overrides, Plan, Surroundings, ask, diff, load,
 };
 use kern_reactor::driver::Choice;
-use kern_reactor::{Cluster, Handle, Listen, Local, Options};
+use kern_reactor::{Cluster, Handle, Held, Listen, Local, Options};
 use kern_terms::CoreId;
 
 use super::log;
@@ -30,7 +29,7 @@ pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCo
     announce(&loaded);
     let mut plan = loaded.plan;
     let cores = core_count(&plan);
-    choose_port(&mut plan, cores)?;
+    let held = hold_port(&mut plan, cores)?;
     let sources = plan.sources.clone();
     let keeper = keeper();
     let ids: Vec<CoreId> = (0..cores).map(|core| CoreId(core as u8)).collect();
@@ -40,7 +39,7 @@ pub(super) fn run(around: &Surroundings, overrides: &Overrides) -> Result<ExitCo
     let (ready, listening) = channel();
     let (stdio_done, stdio_gone) = channel();
     let options = Options { cores, driver: driver(&plan), signals: true, ..Options::default() };
-    let listens = listens(&plan);
+    let listens = listens(&plan, held);
     let expected: usize = ids.iter().map(|core| listens(*core).len()).sum();
     let serves_stdio = plan.serve.stdio;
     let start = move |core: CoreId| {
@@ -145,27 +144,30 @@ fn driver(plan: &Plan) -> Choice {
     }
 }
 
-/// Port 0 means any: it is chosen once, so that all cores listen on the same. They share the port,
-/// which another process could then share too; asking for it alone first finds that out.
-fn choose_port(plan: &mut Plan, cores: usize) -> Result<(), String> {
-    if let Some(address) = plan.serve.listen
-        && cores > 1
-    {
-        let probe = TcpListener::bind(address)
-            .and_then(|listener| listener.local_addr())
-            .map_err(|error| cannot_listen(&format!("cannot listen on {address}: {error}")))?;
-        plan.serve.listen = Some(SocketAddr::new(address.ip(), probe.port()));
-    }
-    Ok(())
+/// Several cores share a port, which another process could then share too, and answer what was meant
+/// for this one. So it is taken for this process alone first. Port 0 means any: chosen once.
+fn hold_port(plan: &mut Plan, cores: usize) -> Result<Option<Held>, String> {
+    let Some(address) = plan.serve.listen.filter(|_| cores > 1) else { return Ok(None) };
+    let held = Held::take(address)
+        .map_err(|error| cannot_listen(&format!("cannot listen on {address}: {error}")))?;
+    plan.serve.listen = Some(held.address());
+    Ok(Some(held))
 }
 
 /// Where each core listens: TCP on all of them, a Unix socket on the first.
-fn listens(plan: &Plan) -> impl Fn(CoreId) -> Vec<Listen> + Send + Sync + Clone + use<> {
+fn listens(
+    plan: &Plan,
+    held: Option<Held>,
+) -> impl Fn(CoreId) -> Vec<Listen> + Send + Sync + Clone + use<> {
     let (address, unix) = (plan.serve.listen, plan.serve.unix.clone());
     let shared = core_count(plan) > 1;
     move |core| {
-        let tcp = address.map(|address| Listen::Tcp { address, shared });
-        let unix = unix.clone().filter(|_| core.0 == 0).map(Listen::Unix);
+        let first = core.0 == 0;
+        let tcp = match held.clone().filter(|_| first) {
+            Some(held) => Some(Listen::Held(held)),
+            None => address.map(|address| Listen::Tcp { address, shared }),
+        };
+        let unix = unix.clone().filter(|_| first).map(Listen::Unix);
         tcp.into_iter().chain(unix).collect()
     }
 }

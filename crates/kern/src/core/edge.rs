@@ -133,6 +133,7 @@ impl Core {
             });
             let shown = made.map_err(|error| match at {
                 Listen::Tcp { address, .. } => format!("cannot listen on {address}: {error}"),
+                Listen::Held(held) => format!("cannot listen on {}: {error}", held.address()),
                 Listen::Unix(path) => format!("cannot listen on {}: {error}", path.display()),
                 Listen::Simulated(name) => format!("cannot listen on {name}: {error}"),
             });

@@ -110,6 +110,17 @@ pub(crate) fn drain_stdio(most: std::time::Duration) {
     portable::drain_stdio(most);
 }
 
+/// Listens on an address where nobody does, so that several cores then may.
+pub(crate) fn listen_alone(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+    #[cfg(unix)]
+    return unix::socket::listen_alone(address);
+    #[cfg(not(unix))]
+    return Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{address}: cores cannot share"),
+    ));
+}
+
 /// Lets this process (and its children) open as many descriptors as it may.
 pub(crate) fn raise_descriptor_limit() {
     #[cfg(unix)]

@@ -38,7 +38,7 @@ impl Listener {
     pub(super) fn open(at: &Listen) -> io::Result<(Self, Local)> {
         let address = match at {
             Listen::Tcp { address, shared: false } => *address,
-            Listen::Tcp { shared: true, .. } => {
+            Listen::Tcp { shared: true, .. } | Listen::Held(_) => {
                 return Err(unsupported("listening on one address with several cores"));
             }
             Listen::Unix(_) => return Err(no_unix_sockets()),

@@ -32,6 +32,10 @@ impl Listener {
                 let local = Local::Tcp(listener.local_addr()?);
                 Ok((Self::Tcp(mio::net::TcpListener::from_std(listener)), local))
             }
+            Listen::Held(held) => {
+                let local = Local::Tcp(held.address());
+                Ok((Self::Tcp(mio::net::TcpListener::from_std(held.listener()?)), local))
+            }
             Listen::Unix(path) => {
                 let (listener, file) = socket::listen_unix(path)?;
                 let listener = mio::net::UnixListener::from_std(listener);

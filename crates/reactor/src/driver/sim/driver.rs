@@ -238,7 +238,8 @@ impl Driver for SimDriver {
             address.set_port(port as u16);
         }
         let name = listen_name(&at);
-        let shares = matches!(at, Listen::Tcp { shared: true, .. } | Listen::Simulated(_));
+        let shares =
+            matches!(at, Listen::Tcp { shared: true, .. } | Listen::Held(_) | Listen::Simulated(_));
         let accepting = state.listeners.entry(name.clone()).or_default();
         if !accepting.is_empty() && !shares {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -248,6 +249,7 @@ impl Driver for SimDriver {
         state.note("listen", self.core as u64, listener.to_bits());
         Ok(match at {
             Listen::Tcp { address, .. } => Local::Tcp(address),
+            Listen::Held(held) => Local::Tcp(held.address()),
             Listen::Unix(path) => Local::Unix(path),
             Listen::Simulated(name) => Local::Simulated(name),
         })

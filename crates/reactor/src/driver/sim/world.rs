@@ -327,6 +327,7 @@ impl fmt::Debug for World {
 pub(super) fn listen_name(at: &Listen) -> String {
     match at {
         Listen::Tcp { address, .. } => format!("tcp:{address}"),
+        Listen::Held(held) => format!("tcp:{}", held.address()),
         Listen::Unix(path) => format!("unix:{}", path.display()),
         Listen::Simulated(name) => format!("sim:{name}"),
     }

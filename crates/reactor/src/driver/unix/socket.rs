@@ -34,6 +34,13 @@ pub(crate) fn listen_tcp(address: SocketAddr, shared: bool) -> io::Result<TcpLis
     Ok(socket.into())
 }
 
+/// Listens where nobody does, then lets the cores of this process listen there too.
+pub(crate) fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = listen_tcp(address, false)?;
+    socket2::SockRef::from(&listener).set_reuse_port(true)?;
+    Ok(listener)
+}
+
 /// The file of a listening Unix socket, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {

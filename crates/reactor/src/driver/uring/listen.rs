@@ -44,6 +44,10 @@ impl Uring {
                 let local = Local::Tcp(listener.local_addr()?);
                 (OwnedFd::from(listener), None, local)
             }
+            Listen::Held(held) => {
+                let local = Local::Tcp(held.address());
+                (OwnedFd::from(held.listener()?), None, local)
+            }
             Listen::Unix(path) => {
                 let (listener, file) = socket::listen_unix(path)?;
                 (OwnedFd::from(listener), Some(file), Local::Unix(path.clone()))
