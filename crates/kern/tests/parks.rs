@@ -5,12 +5,13 @@
 
 mod harness;
 
+use std::process::Command;
 use std::time::Duration;
 
 use harness::client::Client;
 use harness::lines::Lines;
 use harness::parks::*;
-use harness::{Remote, Setup, both, eventually, fixture_child, odd, remote};
+use harness::{Remote, Setup, both, eventually, fixture_child, odd, python, remote, script};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,6 +65,26 @@ fn whatever_an_old_server_asks_a_new_client_answers_over_every_transport() {
                     );
                 }
             });
+        }
+    });
+}
+
+#[test]
+fn a_server_that_asks_on_its_own_stream_is_heard_from_the_first_call_on() {
+    both(|driver| {
+        for mode in ["slow", "mute"] {
+            let mut command = Command::new(python());
+            command.args(["-SEB", &script("speaks_up.py"), mode]);
+            let far = Remote::start(command);
+            let config = remote("far", &far.url("/mcp"), "");
+            let kern = Setup::new(driver, config).cores(2).start();
+            let mut client = Client::modern(&kern, "/mcp/far").able(able());
+            let (asked, answer) =
+                converse("tools/call", &call("ask", json!({})), &mut |method, params| {
+                    client.request(method, params)
+                });
+            assert_eq!(asked, [1], "{mode}: {answer}");
+            assert!(answer.to_string().contains("my name"), "{mode}: {answer}");
         }
     });
 }

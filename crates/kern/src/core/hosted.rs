@@ -110,6 +110,11 @@ pub(super) struct HttpWire {
     /// What waits until the server has `notifications/initialized`: on another connection it would
     /// overtake it, and many servers refuse what comes before.
     pub(super) held: Option<Vec<Held>>,
+    /// Until when calls wait for the server's own stream to stand: what it asks there is lost
+    /// while nobody listens.
+    pub(super) awaited: Option<Instant>,
+    /// The lists are in, and wait for that.
+    pub(super) listed: bool,
     /// The server is being told that the session is over.
     pub(super) deleting: bool,
 }
@@ -161,7 +166,7 @@ impl Core {
             Effect::Abandon(id) => self.abandon_own(io, key, id),
             Effect::Agreed => self.agreed(io, key),
             Effect::Page { method, result, first } => hosted.take_page(method, &result, first),
-            Effect::Listed => self.publish(io, key),
+            Effect::Listed => self.listed(io, key),
             Effect::Down { why, retry } => self.went_down(io, key, &why, retry),
             Effect::Close => self.close_wire(io, key),
             Effect::Wake(after) => {
@@ -191,6 +196,10 @@ impl Core {
         }
         self.drive(io, key, |instance, fx| instance.wake(now, random, fx));
         self.grace_of_own(io, key);
+        let wire = self.hosted.get_mut(key).and_then(|hosted| hosted.http());
+        if wire.is_some_and(|wire| wire.awaited.is_some_and(|until| until <= now)) {
+            self.stream_stands(io, key);
+        }
     }
 
     /// A session's own server that stays down is no longer offered.
@@ -240,6 +249,7 @@ impl Core {
         lists.instructions = identity.instructions.as_ref().and_then(|raw| json::text(raw));
         hosted.building = Some(lists);
         self.open_own_stream(io, key);
+        self.await_stream(io, key);
         self.level_on_start(io, key);
     }
 
@@ -255,7 +265,7 @@ impl Core {
     }
 
     /// The lists are whole: tell whoever needs them.
-    fn publish(&mut self, io: &mut Io, key: Key) {
+    pub(super) fn publish(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         if hosted.lease.is_some() {
             return self.publish_lease(io, key);

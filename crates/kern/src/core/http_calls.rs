@@ -39,8 +39,11 @@ impl Core {
         let Some(known) = self.hosted.get(hosted) else {
             return self.fail_flight(io, key, "the server of this session was stopped");
         };
-        // On another connection it would overtake `initialized`.
-        let greeting = matches!(&known.wire, Wire::Http(wire) if wire.held.is_some());
+        // On another connection it would overtake `initialized` or the stream its server asks on.
+        let greeting = matches!(
+            &known.wire,
+            Wire::Http(wire) if wire.held.is_some() || wire.awaited.is_some()
+        );
         match known.instance.phase() {
             _ if greeting => return self.park(io, key, call),
             Phase::Listing | Phase::Ready => {}

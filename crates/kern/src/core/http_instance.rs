@@ -19,6 +19,8 @@ use super::{Core, Io};
 const STREAM_AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait a server can ask for before its own stream is opened again.
 const STREAM_AGAIN_MOST: Duration = Duration::from_secs(300);
+/// Longest wait for the head of a server's own stream: some send it with the first message only.
+const STREAM_HEAD_MOST: Duration = Duration::from_secs(1);
 /// How long the end of a session may take to tell.
 const DELETE_MOST: Duration = Duration::from_secs(2);
 
@@ -128,6 +130,8 @@ impl Core {
         wire.messages = None;
         wire.last_event = None;
         wire.held = None;
+        wire.awaited = None;
+        wire.listed = false;
         wire.deleting = false;
         if transport == Transport::HttpSse {
             self.open_stream(io, key, &[]);
@@ -150,6 +154,35 @@ impl Core {
         };
         let headers = legacy_headers(revision, wire.session_id.as_deref());
         self.open_stream(io, key, &headers);
+    }
+
+    /// A server was greeted: calls wait until its own stream stands.
+    pub(super) fn await_stream(&mut self, io: &mut Io, key: Key) {
+        let now = self.now;
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
+        let http = hosted.instance.transport() == Transport::Http;
+        if let Some(wire) = hosted.http().filter(|wire| http && wire.stream.is_some()) {
+            wire.awaited = Some(now + STREAM_HEAD_MOST);
+            io.timer(STREAM_HEAD_MOST, Timer::Instance(key).token());
+        }
+    }
+
+    /// The lists of a server are in.
+    pub(super) fn listed(&mut self, io: &mut Io, key: Key) {
+        let wire = self.hosted.get_mut(key).and_then(|hosted| hosted.http());
+        match wire.filter(|wire| wire.awaited.is_some()) {
+            Some(wire) => wire.listed = true,
+            None => self.publish(io, key),
+        }
+    }
+
+    /// A server's own stream stands, or will not.
+    pub(super) fn stream_stands(&mut self, io: &mut Io, key: Key) {
+        let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
+        wire.awaited = None;
+        if std::mem::take(&mut wire.listed) {
+            self.publish(io, key);
+        }
     }
 
     pub(super) fn open_stream(&mut self, io: &mut Io, key: Key, headers: &[(String, Vec<u8>)]) {
@@ -213,6 +246,8 @@ impl Core {
         let mut stale: Vec<Key> = wire.own.drain(..).map(|(_, exchange)| exchange).collect();
         stale.extend(wire.stream.take());
         wire.last_event = None;
+        wire.awaited = None;
+        wire.listed = false;
         self.forget_asks(key);
         self.with_link(io, which, &[], |link, wire, _, _| {
             for exchange in stale {
@@ -290,6 +325,8 @@ impl HttpWire {
             stream_failures: 0,
             own: Vec::new(),
             held: None,
+            awaited: None,
+            listed: false,
             deleting: false,
         }
     }

@@ -193,6 +193,8 @@ impl Core {
             wire.own.clear();
             wire.stream = None;
             wire.stream_due = None;
+            wire.awaited = None;
+            wire.listed = false;
         }
     }
 
@@ -255,6 +257,9 @@ impl Core {
             Happening::Head { tag, status, session_id, .. } => {
                 if let (Which::Private(key), INITIALIZED) = (which, tag) {
                     return self.initialized(io, key, Ended::Complete { status });
+                }
+                if let (Which::Private(key), STREAM) = (which, tag) {
+                    return self.stream_stands(io, key);
                 }
                 if let (Which::Private(key), true, 200..=299) = (which, tag & OWN != 0, status)
                     && let Some(session_id) = session_id
@@ -386,6 +391,7 @@ impl Core {
             return self.forget_if_over(io, key);
         }
         self.stream_ended(io, key, how);
+        self.stream_stands(io, key);
     }
 }
 
