@@ -14,7 +14,7 @@ use kern_terms::{CoreId, Key};
 /// Members of `params` that differ between a request and its retry.
 const VARYING: [&str; 3] = ["_meta", "inputResponses", "requestState"];
 
-/// Who a state is given to.
+/// Who a state, or the id of a task, is given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// An HTTP client that authorized itself with nothing: all such are one.
@@ -26,17 +26,13 @@ pub enum Principal {
 }
 
 impl Principal {
-    fn feed(self, context: &mut Context) {
+    /// Bytes that no other principal has.
+    pub fn to_bytes(self) -> Vec<u8> {
         match self {
-            Self::Nobody => part(context, b"nobody"),
-            Self::Credential(digest) => {
-                part(context, b"credential");
-                part(context, &digest);
-            }
+            Self::Nobody => b"nobody".to_vec(),
+            Self::Credential(digest) => [&b"credential"[..], &digest].concat(),
             Self::Connection(core, key) => {
-                part(context, b"connection");
-                part(context, &[core.0]);
-                part(context, &key.to_bits().to_be_bytes());
+                [&b"connection"[..], &[core.0], &key.to_bits().to_be_bytes()].concat()
             }
         }
     }
@@ -61,7 +57,7 @@ pub fn binding(
 ) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     part(&mut context, b"kernmantle request 1");
-    principal.feed(&mut context);
+    part(&mut context, &principal.to_bytes());
     part(&mut context, if endpoint.is_some() { b"one" } else { b"all" });
     part(&mut context, endpoint.unwrap_or_default().as_bytes());
     part(&mut context, method);

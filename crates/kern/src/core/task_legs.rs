@@ -19,7 +19,7 @@ use kern_mcp::era::task::{self, Outcome, Status};
 use kern_mcp::errors::INVALID_PARAMS;
 use kern_mcp::tasks::{self, Support, TASK_ID_BYTES_MAX};
 use kern_mcp::{Envelope, Kind, Method, Splice, encode, json, scan};
-use kern_session::TAG_TEXT_BYTES;
+use kern_session::{Principal, TAG_TEXT_BYTES};
 use kern_terms::{Era, Key, Revision};
 use kern_upstream::call::Call;
 
@@ -44,8 +44,9 @@ impl Core {
             return self.fly(io, inbound, to);
         }
         let start = self.may_start(io, inbound, to.upstream);
-        let leg = match self.leg_of_call(inbound, &to) {
-            Ok(_) if start => Ok(Some(Box::new(Leg::new(Step::Start)))),
+        let owner = self.principal(inbound.reply);
+        let leg = match self.leg_of_call(inbound, &to, owner) {
+            Ok(_) if start => Ok(Some(Box::new(Leg::new(Step::Start, owner)))),
             other => other,
         };
         let leg = match leg {
@@ -71,7 +72,7 @@ impl Core {
     }
 
     /// Whether a modern client's call becomes a task of an old server.
-    fn leg_of_call(&self, inbound: &Inbound<'_>, to: &Destination) -> LegOf {
+    fn leg_of_call(&self, inbound: &Inbound<'_>, to: &Destination, owner: Principal) -> LegOf {
         let Some(upstream) = self.upstreams.get(&to.upstream) else { return Ok(None) };
         let old =
             matches!(&upstream.health, Health::Up(up) if up.revision == Revision::V2025_11_25);
@@ -91,7 +92,9 @@ impl Core {
         match support {
             Support::Required if !declared => Err(super::tasks::undeclared()),
             Support::Optional if !declared || converses(inbound) => Ok(None),
-            Support::Required | Support::Optional => Ok(Some(Box::new(Leg::new(Step::Create)))),
+            Support::Required | Support::Optional => {
+                Ok(Some(Box::new(Leg::new(Step::Create, owner))))
+            }
             Support::Forbidden => Ok(None),
         }
     }
@@ -110,7 +113,7 @@ impl Core {
             Method::TasksCancel => (Step::Cancel, Method::TasksCancel),
             _ => (Step::Check, Method::TasksGet),
         };
-        let leg = Leg { step, shown: shown.to_owned(), own: own.to_owned() };
+        let leg = Leg::about(step, shown, own);
         let message = request(inbound.id(), method, own);
         self.fly_rewritten(io, inbound, Destination { leg: Some(Box::new(leg)), ..to }, &message);
     }

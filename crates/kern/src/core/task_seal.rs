@@ -3,13 +3,13 @@
 //! Over the shared instance an old server takes all clients for one, so its ids need not be hard to
 //! guess. The modern era has nothing but the id to tell who may reach a task. So such an id is
 //! `TAG.ID` (on the endpoint of all `NAME:TAG.ID`), with a tag that only this process can make: for
-//! this server since it was last greeted, and this id. Invariant: an id without its tag opens
-//! nothing.
+//! this client ([`Principal`]), this server since it was last greeted, and this id. Invariant: an id
+//! without its tag opens nothing, and neither does one that was given to somebody else.
 
 use std::sync::Arc;
 
 use kern_mcp::tasks;
-use kern_session::{TAG_TEXT_BYTES, Tagger};
+use kern_session::{Principal, TAG_TEXT_BYTES, Tagger};
 
 use super::flight::Flight;
 use super::words::{Health, Post, UpstreamId};
@@ -32,24 +32,30 @@ impl Core {
     /// The id a flight's client gets for a task of an old server.
     pub(super) fn shown_task(&self, flight: &Flight, own: &str) -> Option<String> {
         let upstream = self.upstreams.get(&flight.upstream)?;
-        let parts = self.parts(flight.upstream, own)?;
+        let owner = flight.leg.as_ref()?.owner;
+        let parts = self.parts(flight.upstream, own, owner)?;
         let tag = self.tagger.as_ref()?.tag(&parts.each_ref().map(Vec::as_slice));
         let id = format!("{tag}.{own}");
         Some(if flight.all { tasks::exposed(&upstream.spec.name, &id) } else { id })
     }
 
     /// The id an old server knows, of a task that a modern client may reach.
-    pub(super) fn opened_task(&self, upstream: UpstreamId, shown: &str) -> Option<String> {
+    pub(super) fn opened_task(
+        &self,
+        upstream: UpstreamId,
+        shown: &str,
+        from: Principal,
+    ) -> Option<String> {
         let (tag, own) = shown.split_at_checked(TAG_TEXT_BYTES)?;
         let own = own.strip_prefix('.')?;
-        let parts = self.parts(upstream, own)?;
+        let parts = self.parts(upstream, own, from)?;
         let right = self.tagger.as_ref()?.is_tag(tag, &parts.each_ref().map(Vec::as_slice));
         right.then(|| own.to_owned())
     }
 
-    fn parts(&self, id: UpstreamId, own: &str) -> Option<[Vec<u8>; 3]> {
+    fn parts(&self, id: UpstreamId, own: &str, owner: Principal) -> Option<[Vec<u8>; 4]> {
         let Health::Up(up) = &self.upstreams.get(&id)?.health else { return None };
         let (epoch, id) = (up.epoch.to_be_bytes().to_vec(), id.0.to_be_bytes().to_vec());
-        Some([epoch, id, own.as_bytes().to_vec()])
+        Some([epoch, id, owner.to_bytes(), own.as_bytes().to_vec()])
     }
 }

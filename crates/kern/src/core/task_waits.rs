@@ -104,7 +104,7 @@ impl Core {
                 ..Waiting::default()
             })),
         };
-        let leg = Leg { step, shown: shown.to_owned(), own: own.to_owned() };
+        let leg = Leg::about(step, shown, own);
         let message = request(inbound.id(), Method::TasksGet, own);
         self.fly_rewritten(io, inbound, Destination { leg: Some(Box::new(leg)), ..to }, &message);
     }

@@ -67,7 +67,8 @@ impl Core {
             return self.wait_for_servers(io, inbound);
         };
         if inbound.revision.era() == Era::Modern && era == Era::Legacy {
-            return match self.opened_task(upstream, own) {
+            let from = self.principal(inbound.reply);
+            return match self.opened_task(upstream, own, from) {
                 Some(own) => {
                     let to = Destination::task_of(upstream);
                     self.ask_old_server(io, inbound, to, &id, &own);

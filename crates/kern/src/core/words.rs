@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kern_control::{Instances, Launch, Plan, ToolFilter};
 use kern_mcp::Envelope;
 use kern_route::{Catalog, Lists};
-use kern_session::EventId;
+use kern_session::{EventId, Principal};
 use kern_terms::{CoreId, FlightId, Instant, Key, Revision};
 
 /// What an error says of an upstream on its first start: asking again later may work.
@@ -191,12 +191,19 @@ pub struct Leg {
     pub shown: String,
     /// The task's id as the server knows it.
     pub own: String,
+    /// Who may reach the task that it creates, where an id has to prove that.
+    pub owner: Principal,
 }
 
 impl Leg {
     /// The first step of a task that has no id yet.
-    pub fn new(step: Step) -> Self {
-        Self { step, shown: String::new(), own: String::new() }
+    pub fn new(step: Step, owner: Principal) -> Self {
+        Self { step, shown: String::new(), own: String::new(), owner }
+    }
+
+    /// The first step of a request about a task.
+    pub fn about(step: Step, shown: &str, own: &str) -> Self {
+        Self { step, shown: shown.to_owned(), own: own.to_owned(), owner: Principal::Nobody }
     }
 }
 
