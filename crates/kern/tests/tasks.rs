@@ -5,8 +5,6 @@
 mod harness;
 
 use harness::client::Client;
-use harness::lines::Lines;
-use harness::parks::modern as modern_params;
 use harness::{Kern, PATIENCE, Remote, Setup, both, eventually, fixture_child, process, remote};
 use serde_json::{Value, json};
 
@@ -497,50 +495,4 @@ fn old_client_without_forms(client: &mut Client, other: &mut Client, prefix: &st
     let asked = again.wait_for("elicitation/create");
     client.answer(&asked["id"], json!({ "action": "decline" }));
     assert_eq!(again.answer()["result"]["content"][0]["text"], "Kept the file");
-}
-
-#[test]
-fn a_task_of_an_old_server_is_its_clients_alone_even_for_who_knows_its_id() {
-    both(|driver| {
-        let kern = Setup::new(driver, fixture_child("old", "legacy", "")).cores(2).start();
-        let able = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
-        let client = Client::modern(&kern, "/mcp").able(able.clone());
-        let post = |method: &str, params: Value, headers: &[(&str, &str)]| {
-            client.post(&client.body(method, params, "t"), headers).json()
-        };
-        let me = [("Authorization", "Bearer me")];
-        let slow = json!({ "name": "slow_compute", "arguments": { "seconds": 60 } });
-        let made = post("tools/call", slow.clone(), &me);
-        let id = made["result"]["taskId"].clone();
-        assert!(id.is_string(), "{made}");
-        let mut session = Client::legacy(&kern, "/mcp", json!({}));
-        let token = session.session.clone().unwrap();
-        let mut line = Lines::unix(&kern);
-        let declared = |params: Value| {
-            let mut params = modern_params(params);
-            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = able.clone();
-            params
-        };
-        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
-            let about = json!({ "taskId": id, "inputResponses": {} });
-            let you = [("Authorization", "Bearer you")];
-            let guest = [("Mcp-Session-Id", &*token)];
-            for headers in [&[][..], &you, &guest] {
-                let answer = post(method, about.clone(), headers);
-                assert_eq!(answer["error"]["code"], -32602, "{method} {headers:?}: {answer}");
-            }
-            let answer = line.request(method, declared(about.clone()));
-            assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
-        }
-        refused(&mut session, "tasks/get", id.clone(), -32602);
-        // What a line made is the line's, what nobody in particular made is nobody's in particular.
-        let own = line.request("tools/call", declared(slow.clone()))["result"]["taskId"].clone();
-        let answer = line.request("tasks/get", declared(json!({ "taskId": own })));
-        assert_eq!(answer["result"]["status"], "working", "{answer}");
-        let mut other = Lines::unix(&kern);
-        let answer = other.request("tasks/get", declared(json!({ "taskId": own })));
-        assert_eq!(answer["error"]["code"], -32602, "{answer}");
-        let answer = post("tasks/get", json!({ "taskId": id }), &me);
-        assert_eq!(answer["result"]["status"], "working", "after all that: {answer}");
-    });
 }
