@@ -16,10 +16,10 @@ use hashbrown::HashMap;
 use kern_control::{Instances, Launch};
 use kern_route::{Lists, View};
 use kern_session::Principal;
-use kern_terms::{Era, Instant};
+use kern_terms::{CoreId, Era, Instant};
 
 use super::lists::PATIENCE;
-use super::words::{Health, UpstreamId};
+use super::words::{Health, Post, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::Inbound;
 
@@ -139,21 +139,65 @@ impl Core {
         }
         let asked = State::Asked(self.now);
         self.able.lists.insert(key.clone(), (Arc::clone(shared), asked));
-        match self.find_lease(io, id, capabilities, principal) {
-            Some((hosted, true)) => self.start_hosted(io, hosted),
-            Some((hosted, false)) => {
-                let lists = self.hosted.get(hosted).and_then(|hosted| hosted.lists.clone());
-                if let Some(lists) = lists {
-                    self.learn(&key, State::Have(lists));
-                }
-            }
-            None => self.learn(&key, State::Failed(self.now)),
+        let home = self.lease_home(principal, id);
+        if home == self.id {
+            self.fetch_able(io, &key, principal);
+        } else {
+            let (upstream, capabilities, to) = (id, key.1.clone(), self.id);
+            io.post(home, Post::AbleWanted { upstream, capabilities, principal, to });
         }
         // An instance may have failed while it was started.
         match self.able.lists.get(&key) {
             Some((_, State::Have(lists))) => Sees::Own(Arc::clone(lists)),
             Some((_, State::Asked(_))) => Sees::Later,
             _ => Sees::Shared,
+        }
+    }
+
+    /// Gets the lists of an instance of this core, which may have to start.
+    fn fetch_able(&mut self, io: &mut Io, key: &(UpstreamId, Bytes), principal: Principal) {
+        match self.find_lease(io, key.0, &key.1, principal) {
+            Some((hosted, true)) => self.start_hosted(io, hosted),
+            Some((hosted, false)) => {
+                let lists = self.hosted.get(hosted).and_then(|hosted| hosted.lists.clone());
+                if let Some(lists) = lists {
+                    self.learn(key, State::Have(lists));
+                }
+            }
+            None => self.learn(key, State::Failed(self.now)),
+        }
+    }
+
+    /// A core whose client is to see what such an instance of this core offers.
+    pub(super) fn able_wanted(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        capabilities: Bytes,
+        principal: Principal,
+        to: CoreId,
+    ) {
+        let name = self.upstreams.get(&upstream).map(|it| Arc::clone(&it.spec.name));
+        let view = name.as_deref().and_then(|name| self.catalog.one(name));
+        let shared = view.and_then(|view| view.upstreams().next()).map(Arc::clone);
+        let sees = match shared {
+            Some(shared) => self.sees(io, upstream, &capabilities, principal, &shared),
+            None => Sees::Shared,
+        };
+        let lists = match sees {
+            // All cores are told when it is known.
+            Sees::Later => return,
+            Sees::Own(lists) => Some(lists),
+            Sees::Shared => None,
+        };
+        io.post(to, Post::Able { upstream, capabilities, lists });
+    }
+
+    /// Another core knows what an upstream offers to clients with these capabilities.
+    pub(super) fn able_told(&mut self, id: UpstreamId, able: Bytes, lists: Option<Arc<Lists>>) {
+        match lists {
+            Some(lists) => self.learn(&(id, able), State::Have(lists)),
+            None => self.learn_failure(id, able),
         }
     }
 
@@ -166,12 +210,29 @@ impl Core {
     }
 
     /// An instance for clients with these capabilities has its lists.
-    pub(super) fn able_listed(&mut self, id: UpstreamId, capabilities: Bytes, lists: Arc<Lists>) {
-        self.learn(&(id, capabilities), State::Have(lists));
+    pub(super) fn able_listed(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        capabilities: Bytes,
+        lists: Arc<Lists>,
+    ) {
+        let lists = Some(lists);
+        self.tell_all(io, || {
+            let (capabilities, lists) = (capabilities.clone(), lists.clone());
+            Post::Able { upstream, capabilities, lists }
+        });
     }
 
     /// An instance for clients with these capabilities failed.
-    pub(super) fn able_failed(&mut self, id: UpstreamId, capabilities: Bytes) {
+    pub(super) fn able_failed(&mut self, io: &mut Io, upstream: UpstreamId, capabilities: Bytes) {
+        self.tell_all(io, || {
+            let capabilities = capabilities.clone();
+            Post::Able { upstream, capabilities, lists: None }
+        });
+    }
+
+    fn learn_failure(&mut self, id: UpstreamId, capabilities: Bytes) {
         let key = (id, capabilities);
         if let Some((_, State::Asked(_))) = self.able.lists.get(&key) {
             self.learn(&key, State::Failed(self.now));

@@ -185,8 +185,10 @@ impl Core {
         if let Some(line) = self.line_of(inbound.reply) {
             return line.calls.insert(id.into(), flight).is_none();
         }
-        if let Some(Edge { kind: edge::Kind::Http(http), .. }) =
-            self.edges.get_mut(inbound.reply.edge)
+        // A connection of another core is told by post.
+        if inbound.reply.core == self.id
+            && let Some(Edge { kind: edge::Kind::Http(http), .. }) =
+                self.edges.get_mut(inbound.reply.edge)
             && let Doing::Waiting(exchange) = &mut http.doing
         {
             exchange.flight = Some(flight);

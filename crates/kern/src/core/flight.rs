@@ -143,34 +143,55 @@ impl Core {
         (id.core() == self.id && id.names(key)).then_some(key)
     }
 
-    pub(crate) fn fly(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: Destination) {
+    /// A flight for a client that may be one of another core; its id, unless it is over already.
+    pub(super) fn fly_for(
+        &mut self,
+        io: &mut Io,
+        inbound: &Inbound<'_>,
+        to: Destination,
+        talk: Option<Box<Talk>>,
+    ) -> Option<FlightId> {
         let most = self.setup.plan.limits.flights / self.setup.cores.len().max(1);
         let crowded = self.open_calls(inbound) >= Session::CALLS_MAX;
         let Some(upstream) = self.upstreams.get(&to.upstream) else {
-            return self.refuse(io, inbound, Cause::Internal, "the upstream was removed");
+            self.refuse(io, inbound, Cause::Internal, "the upstream was removed");
+            return None;
         };
         let full = upstream.flights >= most.max(1) || self.flights.len() >= FlightId::SLOTS_MAX;
         if self.draining || crowded || full {
-            return self.refuse_busy(io, inbound);
+            self.refuse_busy(io, inbound);
+            return None;
         }
         let timeout = patience(inbound.envelope.method, upstream.spec.timeout);
         let place = self.place(io, inbound.session, to.upstream);
         if place == Place::Builtin {
-            return self.call_builtin(io, inbound, &to);
+            self.call_builtin(io, inbound, &to);
+            return None;
         }
         let key = self.add_flight(io, inbound, &to, timeout);
-        if let Place::Private(hosted) = place
-            && let Some(flight) = self.flights.get_mut(key)
-        {
-            flight.private = Some(hosted);
-        }
-        let talk = self.talk_of(inbound, &to);
         if let Some(flight) = self.flights.get_mut(key) {
             flight.talk = talk;
+            if let Place::Private(hosted) = place {
+                flight.private = Some(hosted);
+            }
         }
-        if !self.remember_call(inbound, self.flight_id(key)) {
-            return self.fail_flight(io, key, "a request with this id is still open");
+        let id = self.flight_id(key);
+        if !self.remember_call(inbound, id) {
+            self.fail_flight(io, key, "a request with this id is still open");
+            return None;
         }
+        self.send_first(io, key, place, inbound, &to);
+        self.flights.get(key).is_some().then_some(id)
+    }
+
+    fn send_first(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        place: Place,
+        inbound: &Inbound<'_>,
+        to: &Destination,
+    ) {
         let client_info = self.client_info(inbound);
         let client_capabilities = match to.leg.is_some() {
             true => with_tasks(&self.client_capabilities(inbound)).into(),

@@ -7,10 +7,13 @@
 //!
 //! Instances are kept for the next call of the same client (who it is: [`Principal`]) with the same
 //! capabilities: a server remembers what a client told it, so another client's call never meets it.
+//! Of several that are free a client gets the one it has had the longest, so calls one after
+//! another meet one memory, whatever connection they come over ([`super::lease_home`]).
 //!
 //! Invariants: at most [`LEASED_MAX`] processes of an upstream on a core, those that are ending
-//! included; a call that waits for room gets that of the client that has been away the longest; a call whose server was not heard out ends its instance, since what that server says
-//! later would be taken for the next call's.
+//! included; a call that waits for room gets that of the client that has been away the longest; a
+//! call whose server was not heard out ends its instance, since what that server says later would be
+//! taken for the next call's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use kern_terms::{Era, Instant, Key, Revision};
 use kern_upstream::call::Call;
 use kern_upstream::{Profile, Transport};
 
+use super::edge::{Doing, Exchange, Kind};
 use super::parks::Kept;
 use super::words::{Health, UpstreamId};
 use super::{Core, Io, local};
@@ -32,9 +36,9 @@ use crate::pipeline::{Destination, Inbound};
 
 /// Child processes of one upstream on one core that run for such calls; `limits.instances` may allow
 /// fewer.
-const LEASED_MAX: usize = 32;
+const LEASED_MAX: usize = 64;
 /// Sessions with one upstream behind a URL that one core holds for such calls.
-const SESSIONS_MAX: usize = 256;
+const SESSIONS_MAX: usize = 512;
 /// A client that was away for so long may have its call ended when another call waits for room.
 const AWAY_LEAST: Duration = Duration::from_secs(60);
 /// How long one is kept that no call uses.
@@ -63,12 +67,35 @@ pub(super) struct Talk {
     pub(super) away_since: Instant,
 }
 
+impl Talk {
+    pub(super) fn new(
+        capabilities: Bytes,
+        endpoint: Option<Arc<str>>,
+        principal: Principal,
+        now: Instant,
+    ) -> Box<Self> {
+        Box::new(Self {
+            capabilities,
+            endpoint,
+            principal,
+            binding: None,
+            at: None,
+            answered: false,
+            park: None,
+            kept: None,
+            away_since: now,
+        })
+    }
+}
+
 /// What an instance has besides, that runs for such calls.
 #[derive(Debug)]
 pub(super) struct Lease {
     capabilities: Bytes,
     principal: Principal,
     calls: Vec<Key>,
+    /// When it was made: the oldest serves first.
+    born: Instant,
     idle_since: Instant,
     /// A call left it before it was heard out.
     spoiled: bool,
@@ -89,8 +116,9 @@ pub(super) fn has_state(call: &Call<'_>) -> bool {
 }
 
 impl Core {
-    /// What a call needs besides if its client can be asked in mid-call and its server may do so.
-    pub(super) fn talk_of(&mut self, inbound: &Inbound<'_>, to: &Destination) -> Option<Box<Talk>> {
+    /// What a call's client declared, as the old era says it, if it can be asked in mid-call and its
+    /// server may do so.
+    pub(super) fn may_talk(&self, inbound: &Inbound<'_>, to: &Destination) -> Option<Bytes> {
         // 2026-07-28 basic/patterns/mrtr, "Supported Requests".
         let asks = matches!(
             inbound.envelope.method,
@@ -98,27 +126,14 @@ impl Core {
         );
         // A task outlives its call, so it stays with the instance that is asked about it later.
         let outlives = to.leg.is_some();
-        let modern = inbound.session.is_none() && inbound.revision.era() == Era::Modern;
-        if !asks || outlives || !modern {
+        if !asks || outlives || inbound.revision.era() == Era::Legacy {
             return None;
         }
         let upstream = self.upstreams.get(&to.upstream)?;
         let outside = matches!(upstream.spec.launch, Ok(Launch::Command(_) | Launch::Remote(_)));
         let modern = matches!(&upstream.health, Health::Up(up) if up.revision.era() == Era::Modern);
-        if !outside || modern || upstream.spec.instances == Instances::Shared {
-            return None;
-        }
-        Some(Box::new(Talk {
-            capabilities: self.askable(inbound)?,
-            endpoint: inbound.endpoint.clone(),
-            principal: self.principal(inbound.reply),
-            binding: None,
-            at: None,
-            answered: false,
-            park: None,
-            kept: None,
-            away_since: self.now,
-        }))
+        let shared = upstream.spec.instances == Instances::Shared;
+        if !outside || modern || shared { None } else { self.askable(inbound) }
     }
 
     /// What a client of the new era declared, as the old era says it, if it can be asked in mid-call.
@@ -236,7 +251,10 @@ impl Core {
                 && hosted.instance.transport() == Transport::Http
                 && !lease.spoiled;
             match (lease.calls.len(), same) {
-                (0, true) => free = free.max(Some((lease.idle_since, key))),
+                (0, true) => {
+                    let born = lease.born;
+                    free = Some(free.map_or((born, key), |known| known.min((born, key))));
+                }
                 (0, false) => {
                     let since = lease.idle_since;
                     idle = Some(idle.map_or((since, key), |known| known.min((since, key))));
@@ -269,10 +287,7 @@ impl Core {
         match spec {
             // A session with a server behind a URL is no process.
             Some(Ok(Launch::Remote(_))) => SESSIONS_MAX,
-            _ => {
-                let most = self.setup.plan.limits.instances / self.setup.cores.len().max(1);
-                most.clamp(1, LEASED_MAX)
-            }
+            _ => self.setup.plan.limits.instances.clamp(1, LEASED_MAX),
         }
     }
 
@@ -298,7 +313,7 @@ impl Core {
         if let (Some(lease), Some(lists)) = (&hosted.lease, &hosted.lists) {
             let (capabilities, lists) = (lease.capabilities.clone(), Arc::clone(lists));
             let id = hosted.upstream;
-            self.able_listed(id, capabilities, lists);
+            self.able_listed(io, id, capabilities, lists);
         }
         self.unpark(io, waiting);
     }
@@ -321,6 +336,7 @@ impl Core {
             capabilities: capabilities.clone(),
             principal,
             calls: Vec::new(),
+            born: self.now,
             idle_since: self.now,
             spoiled: false,
         };
@@ -400,7 +416,7 @@ impl Core {
         let (name, id) = (Arc::clone(&hosted.spec.name), hosted.upstream);
         hosted.waiting.clear();
         if let Some(capabilities) = self.lease_capabilities(key) {
-            self.able_failed(id, capabilities);
+            self.able_failed(io, id, capabilities);
         }
         tracing::warn!(upstream = &*name, "a server for calls in which it may ask: {why}");
         let why = format!("upstream {name:?} is down: {why}");
@@ -410,12 +426,20 @@ impl Core {
         self.stop_hosted(io, key);
     }
 
-    /// Who a request is from.
-    pub(super) fn principal(&mut self, reply: super::words::ReplyTo) -> Principal {
-        if self.line_of(reply).is_some() {
-            return Principal::Connection(reply.core, reply.edge);
+    /// Who a request of this core's connections is from.
+    pub(super) fn principal(&self, reply: super::words::ReplyTo) -> Principal {
+        let edge = self.edges.get(reply.edge).filter(|_| reply.core == self.id);
+        match edge.map(|edge| &edge.kind) {
+            Some(Kind::Line(_)) => Principal::Connection(reply.core, reply.edge),
+            Some(Kind::Http(http)) => match &http.doing {
+                Doing::Channel { .. } => Principal::Connection(reply.core, reply.edge),
+                Doing::Waiting(Exchange { credential: Some(digest), .. }) => {
+                    Principal::Credential(*digest)
+                }
+                _ => Principal::Nobody,
+            },
+            _ => Principal::Nobody,
         }
-        self.credential_of(reply).map_or(Principal::Nobody, Principal::Credential)
     }
 
     /// Refuses a call that brings a state to a server which never gave one.

@@ -28,6 +28,7 @@ mod http_link;
 mod http_streams;
 mod interest;
 mod lease;
+mod lease_home;
 mod lists;
 mod local;
 mod pages;
@@ -310,6 +311,14 @@ impl Core {
             }
             Post::Dispatch(dispatch) => self.dispatched(io, *dispatch),
             Post::Seal(sealer) => self.parks.sealer = Some(sealer),
+            Post::Brought(brought) => self.brought(io, *brought),
+            Post::Took { reply, flight } => self.took(io, reply, flight),
+            Post::AbleWanted { upstream, capabilities, principal, to } => {
+                self.able_wanted(io, upstream, capabilities, principal, to);
+            }
+            Post::Able { upstream, capabilities, lists } => {
+                self.able_told(upstream, capabilities, lists);
+            }
             Post::Back(back) => self.came_back(io, *back),
             Post::Left { reply, flight } => self.client_left(io, reply, flight),
             Post::Cancel { upstream, flight } => self.cancel_at_host(io, upstream, flight),

@@ -58,7 +58,7 @@ impl Core {
         true
     }
 
-    fn open_state(&mut self, inbound: &Inbound<'_>, state: &str) -> Option<Ticket> {
+    fn open_state(&self, inbound: &Inbound<'_>, state: &str) -> Option<Ticket> {
         let principal = self.principal(inbound.reply);
         let method = inbound.envelope.method_span.map(|span| span.of(inbound.message));
         let endpoint = inbound.endpoint.as_deref();
@@ -154,17 +154,6 @@ impl Core {
             && let Doing::Waiting(exchange) = &mut http.doing
         {
             exchange.flight = Some(flight);
-        }
-    }
-
-    /// The digest of what the client of an exchange authorized itself with.
-    pub(super) fn credential_of(&self, reply: ReplyTo) -> Option<[u8; 32]> {
-        match &self.edges.get(reply.edge)?.kind {
-            Kind::Http(http) => match &http.doing {
-                Doing::Waiting(exchange) => exchange.credential,
-                _ => None,
-            },
-            _ => None,
         }
     }
 

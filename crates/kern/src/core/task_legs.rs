@@ -44,9 +44,8 @@ impl Core {
             return self.fly(io, inbound, to);
         }
         let start = self.may_start(io, inbound, to.upstream);
-        let owner = self.principal(inbound.reply);
-        let leg = match self.leg_of_call(inbound, &to, owner) {
-            Ok(_) if start => Ok(Some(Box::new(Leg::new(Step::Start, owner)))),
+        let leg = match self.leg_of_call(inbound, &to) {
+            Ok(_) if start => Ok(Some(Box::new(Leg::new(Step::Start, Principal::Nobody)))),
             other => other,
         };
         let leg = match leg {
@@ -72,7 +71,7 @@ impl Core {
     }
 
     /// Whether a modern client's call becomes a task of an old server.
-    fn leg_of_call(&self, inbound: &Inbound<'_>, to: &Destination, owner: Principal) -> LegOf {
+    fn leg_of_call(&self, inbound: &Inbound<'_>, to: &Destination) -> LegOf {
         let Some(upstream) = self.upstreams.get(&to.upstream) else { return Ok(None) };
         let old =
             matches!(&upstream.health, Health::Up(up) if up.revision == Revision::V2025_11_25);
@@ -93,6 +92,7 @@ impl Core {
             Support::Required if !declared => Err(super::tasks::undeclared()),
             Support::Optional if !declared || converses(inbound) => Ok(None),
             Support::Required | Support::Optional => {
+                let owner = self.principal(inbound.reply);
                 Ok(Some(Box::new(Leg::new(Step::Create, owner))))
             }
             Support::Forbidden => Ok(None),

@@ -121,7 +121,8 @@ impl Core {
         let upstream = self.upstreams.get_mut(&id)?;
         let spec = Arc::clone(&upstream.spec);
         // A session with a server behind a URL is no process: sessions bound those.
-        let running = self.hosted.iter().filter(|(_, hosted)| hosted.upstream == id).count();
+        let counts = |it: &Hosted| it.upstream == id && it.lease.is_none();
+        let running = self.hosted.iter().filter(|(_, hosted)| counts(hosted)).count();
         if matches!(spec.launch, Ok(Launch::Command(_))) && running >= most.max(1) {
             if !std::mem::replace(&mut upstream.crowded, true) {
                 let name = &*spec.name;

@@ -268,6 +268,25 @@ pub struct Back {
     pub responses: Option<Bytes>,
 }
 
+/// A routed call on its way to the core that holds the servers which may ask its client.
+#[derive(Debug)]
+pub struct Brought {
+    /// Where the answer goes.
+    pub reply: ReplyTo,
+    /// The endpoint it came to.
+    pub endpoint: Option<Arc<str>>,
+    /// The message.
+    pub message: Bytes,
+    /// Who it is from.
+    pub principal: Principal,
+    /// Where it was routed.
+    pub upstream: UpstreamId,
+    /// The name its server knows, where it differs.
+    pub name: Option<String>,
+    /// The URI its server knows, where it differs.
+    pub uri: Option<String>,
+}
+
 /// How the shared instance of an upstream fares.
 #[derive(Clone, Debug)]
 pub enum Health {
@@ -331,6 +350,14 @@ pub enum Post {
     Dispatch(Box<Dispatch>),
     /// What clients carry between the rounds of a parked call is sealed with this.
     Seal(Arc<kern_session::Sealer>),
+    /// A routed call for a server of the receiver that may ask its client.
+    Brought(Box<Brought>),
+    /// A call that was brought to another core is this flight there.
+    Took { reply: ReplyTo, flight: FlightId },
+    /// To the core that holds such servers: what does `upstream` offer to clients that can do this?
+    AbleWanted { upstream: UpstreamId, capabilities: Bytes, principal: Principal, to: CoreId },
+    /// What it offers them; `None` if no instance could be had.
+    Able { upstream: UpstreamId, capabilities: Bytes, lists: Option<Arc<Lists>> },
     /// A client comes back to a call of the receiver that waits for it.
     Back(Box<Back>),
     /// The client behind `reply` is gone that had come back to a call of the receiver.

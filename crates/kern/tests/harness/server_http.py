@@ -60,6 +60,8 @@ class Streamable(BaseHTTPRequestHandler):
         return self.reply(200, reply, kind)
 
     def do_GET(self):
+        if self.path == "/sessions":
+            return self.reply(200, str(len(SESSIONS)).encode(), "text/plain")
         self.reply(405)
 
     def do_DELETE(self):
