@@ -66,6 +66,9 @@ pub const GRACE_MS: Bound = bound(0, 5_000, 600_000);
 pub const IDLE_TIMEOUT_MS: Bound = bound(1_000, 300_000, 24 * 3_600_000);
 /// `limits.session_idle_timeout`: a session without a request ends after this, ms.
 pub const SESSION_IDLE_TIMEOUT_MS: Bound = bound(10_000, 1_800_000, 7 * 24 * 3_600_000);
+/// `limits.private_idle_timeout`: a child process that runs for one client alone is stopped when that
+/// was away for so long, ms. Its session, if it has one, goes on.
+pub const PRIVATE_IDLE_TIMEOUT_MS: Bound = bound(1_000, 120_000, 7 * 24 * 3_600_000);
 /// `limits.answer_timeout`: how long a client may take to answer what a server asks it in
 /// mid-call, ms: a person may have to be asked.
 pub const ANSWER_TIMEOUT_MS: Bound = bound(100, 600_000, 24 * 3_600_000);

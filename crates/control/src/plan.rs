@@ -136,6 +136,7 @@ pub struct Limits {
     pub start_timeout_ms: u64,
     pub idle_timeout_ms: u64,
     pub session_idle_timeout_ms: u64,
+    pub private_idle_timeout_ms: u64,
     pub grace_ms: u64,
 }
 
@@ -157,6 +158,7 @@ impl Default for Limits {
             start_timeout_ms: limits::START_TIMEOUT_MS.default,
             idle_timeout_ms: limits::IDLE_TIMEOUT_MS.default,
             session_idle_timeout_ms: limits::SESSION_IDLE_TIMEOUT_MS.default,
+            private_idle_timeout_ms: limits::PRIVATE_IDLE_TIMEOUT_MS.default,
             grace_ms: limits::GRACE_MS.default,
         }
     }

@@ -36,6 +36,7 @@ const LIMITS: &[&str] = &[
     "start_timeout",
     "idle_timeout",
     "session_idle_timeout",
+    "private_idle_timeout",
     "grace",
 ];
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
@@ -233,7 +234,7 @@ fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
         let found = reader.number(section, key, bound);
         *slot = found.map_or(*slot, |count| usize::try_from(count).unwrap_or(usize::MAX));
     }
-    let times: [(&str, Bound, &mut u64); 7] = [
+    let times: [(&str, Bound, &mut u64); 8] = [
         ("timeout", limits::TIMEOUT_MS, &mut plan.timeout_ms),
         ("total_timeout", limits::TOTAL_TIMEOUT_MS, &mut plan.total_timeout_ms),
         ("answer_timeout", limits::ANSWER_TIMEOUT_MS, &mut plan.answer_timeout_ms),
@@ -243,6 +244,11 @@ fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
             "session_idle_timeout",
             limits::SESSION_IDLE_TIMEOUT_MS,
             &mut plan.session_idle_timeout_ms,
+        ),
+        (
+            "private_idle_timeout",
+            limits::PRIVATE_IDLE_TIMEOUT_MS,
+            &mut plan.private_idle_timeout_ms,
         ),
         ("grace", limits::GRACE_MS, &mut plan.grace_ms),
     ];

@@ -47,6 +47,10 @@ pub(super) struct Hosted {
     pub(super) epoch: u64,
     /// It is being stopped for good.
     pub(super) stopping: bool,
+    /// It was stopped since its session is silent, and starts when that speaks to it.
+    pub(super) resting: bool,
+    /// It made a task, which its session may ask for however late.
+    pub(super) keeps: bool,
     /// Start it again once its previous process is reaped.
     pub(super) reopen: bool,
     pub(super) mentioned: Instant,

@@ -41,8 +41,6 @@ const LEASED_MAX: usize = 64;
 const SESSIONS_MAX: usize = 512;
 /// A client that was away for so long may have its call ended when another call waits for room.
 const AWAY_LEAST: Duration = Duration::from_secs(60);
-/// How long one is kept that no call uses.
-const IDLE_MOST: Duration = Duration::from_secs(60);
 /// Longest `clientCapabilities` that are told to a server, bytes: they are kept as long as it runs.
 const CAPABILITIES_BYTES_MAX: usize = 16 << 10;
 
@@ -391,7 +389,8 @@ impl Core {
         let now = self.now;
         // With time, clients that are away become those that may be forgotten.
         self.leases.due.extend(self.leases.queue.keys());
-        self.stop_leases(io, |lease| now.since(lease.idle_since) >= IDLE_MOST);
+        let most = Duration::from_millis(self.setup.plan.limits.private_idle_timeout_ms);
+        self.stop_leases(io, |lease| now.since(lease.idle_since) >= most);
     }
 
     /// A client is gone for good: nobody else may meet what it told its servers.

@@ -36,6 +36,7 @@ mod parks;
 mod pipe;
 mod place;
 mod registry;
+mod rest;
 mod resume;
 mod retry;
 mod returns;
@@ -372,6 +373,7 @@ impl Core {
         self.sweep_trails(io);
         self.sweep_asks(io);
         self.sweep_leases(io);
+        self.sweep_private(io);
     }
 
     fn stream_event(&mut self, io: &mut Io, event: StreamEvent, stream: Key) {

@@ -65,8 +65,9 @@ impl Core {
             Err(_) => return Place::Shared,
         };
         let Some(key) = session else { return Place::Shared };
-        if let Some(hosted) = self.private.get(&(key, id)) {
-            return Place::Private(*hosted);
+        if let Some(hosted) = self.private.get(&(key, id)).copied() {
+            self.wake_private(io, hosted);
+            return Place::Private(hosted);
         }
         let converses = self.sessions.get(key).is_some_and(|session| session.converses());
         let own = match upstream.spec.instances {

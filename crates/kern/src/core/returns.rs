@@ -105,7 +105,7 @@ impl Core {
         }
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(flight.exchange, flight.which());
-        self.keep_progress(id, &flight, message, envelope);
+        self.note_task(id, &flight, message, envelope);
         let era = flight.revision.era();
         let mut out = std::mem::take(&mut self.out);
         out.clear();

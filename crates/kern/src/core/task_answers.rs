@@ -68,17 +68,23 @@ impl Core {
         Ok(())
     }
 
-    /// Notes the progress token of a call that became a task of an old server.
-    pub(super) fn keep_progress(
+    /// Notes a call that became a task, and its progress token where its server is an old one.
+    pub(super) fn note_task(
         &mut self,
         id: FlightId,
         flight: &Flight,
         message: &[u8],
         envelope: &Envelope,
     ) {
+        if !creates(flight, message, envelope) {
+            return;
+        }
+        if let Some(hosted) = flight.private.and_then(|key| self.hosted.get_mut(key)) {
+            hosted.keeps = true;
+        }
         let legacy = flight.revision == Revision::V2025_11_25 && flight.leg.is_none();
         let (Some(token), Some(session)) = (&flight.progress, flight.session) else { return };
-        if legacy && creates(flight, message, envelope) {
+        if legacy {
             let (upstream, private, token) = (flight.upstream, flight.private, token.clone());
             let flight = id;
             self.task_book.keep_token(Token { flight, upstream, private, session, token });

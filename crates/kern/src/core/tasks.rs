@@ -203,7 +203,8 @@ impl Core {
         if let Some(hosted) = self.private.get(&(session, id)) {
             return self.hosted.get(*hosted).is_some_and(|hosted| {
                 let instance = &hosted.instance;
-                instance.is_open() && tasks::is_listed(&instance.identity().capabilities)
+                (instance.is_open() || hosted.resting)
+                    && tasks::is_listed(&instance.identity().capabilities)
             });
         }
         let Some(upstream) = self.upstreams.get(&id) else { return false };

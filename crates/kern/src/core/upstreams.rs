@@ -121,7 +121,7 @@ impl Core {
         let upstream = self.upstreams.get_mut(&id)?;
         let spec = Arc::clone(&upstream.spec);
         // A session with a server behind a URL is no process: sessions bound those.
-        let counts = |it: &Hosted| it.upstream == id && it.lease.is_none();
+        let counts = |it: &Hosted| it.upstream == id && it.lease.is_none() && it.is_process();
         let running = self.hosted.iter().filter(|(_, hosted)| counts(hosted)).count();
         if matches!(spec.launch, Ok(Launch::Command(_))) && running >= most.max(1) {
             if !std::mem::replace(&mut upstream.crowded, true) {
@@ -204,6 +204,8 @@ impl Core {
             waiting: VecDeque::new(),
             epoch: 0,
             stopping: false,
+            resting: false,
+            keeps: false,
             reopen: false,
             mentioned: self.now,
             known: false,
