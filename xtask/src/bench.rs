@@ -3,12 +3,17 @@
 //! Invariants: whatever is compared ran in the same run, in turns; every answer was checked; a
 //! number that may be wrong (a busy machine, a load generator at its limit) is marked as such.
 
-mod build;
-mod gateway;
+mod contextforge;
+mod effort;
 mod machine;
+mod native;
+mod peers;
+mod proxy;
 mod report;
 mod rounds;
 mod server;
+mod stage;
+mod svg;
 
 use std::path::Path;
 
@@ -21,8 +26,12 @@ pub(crate) struct BenchArgs {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Tool calls over HTTP: kern alone and as a proxy, next to a floor and the official Rust SDK
-    Gateway(gateway::GatewayArgs),
+    /// A tool answered inside, next to a floor and the official SDKs
+    Native(native::NativeArgs),
+    /// Gateways in front of the same fast server
+    Proxy(proxy::ProxyArgs),
+    /// Install others' servers and gateways, to be measured against
+    Peers(peers::PeersArgs),
 }
 
 /// Measures what is asked for.
@@ -31,6 +40,8 @@ enum What {
 /// When something cannot be built or started, and at the first wrong answer.
 pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
     match &args.what {
-        What::Gateway(args) => gateway::run(root, args),
+        What::Native(args) => native::run(root, args),
+        What::Proxy(args) => proxy::run(root, args),
+        What::Peers(args) => peers::run(root, args),
     }
 }

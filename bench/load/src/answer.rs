@@ -10,7 +10,7 @@ use crate::options::Era;
 use crate::question::Question;
 
 /// Most bytes of one answer.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// How the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

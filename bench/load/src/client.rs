@@ -16,7 +16,9 @@ use crate::proc;
 use crate::question::Question;
 
 /// Without any answer for so long the server is dead.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
+/// Bytes of text below which a request always fits the socket's empty buffer.
+const SMALL: usize = 8 << 10;
 
 /// One connection.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Client {
     question: Question,
     answer: Answer,
     session: Option<String>,
+    /// Bytes of the request that the socket has not taken yet.
+    unsent: usize,
     sent: Instant,
 }
 
@@ -71,7 +75,7 @@ impl Client {
         answer: Answer,
         session: Option<String>,
     ) -> Self {
-        Self { stream, question, answer, session, sent: Instant::now() }
+        Self { stream, question, answer, session, unsent: 0, sent: Instant::now() }
     }
 
     /// Its session's id.
@@ -84,12 +88,22 @@ impl Client {
         self.question.advance();
         self.answer.clear();
         self.sent = now;
-        // One small request fits the socket's empty buffer.
-        match self.stream.write(self.question.bytes()) {
-            Ok(count) if count == self.question.bytes().len() => Ok(()),
-            Ok(_) => Err("a request was not taken whole".into()),
-            Err(error) => Err(format!("a request cannot be sent: {error}")),
+        self.unsent = self.question.bytes().len();
+        self.flush()
+    }
+
+    /// Sends what the socket takes of the request; the rest follows when it has room.
+    fn flush(&mut self) -> Result<(), String> {
+        while self.unsent > 0 {
+            let bytes = self.question.bytes();
+            match self.stream.write(&bytes[bytes.len() - self.unsent..]) {
+                Ok(count) => self.unsent -= count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("a request cannot be sent: {error}")),
+            }
         }
+        Ok(())
     }
 
     /// Reads what came; whether the answer is whole and right.
@@ -125,7 +139,11 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
     let mut events = Events::with_capacity(1024);
     for (at, client) in clients.iter_mut().enumerate() {
         let registry = poll.registry();
-        registry.register(&mut client.stream, Token(at), Interest::READABLE).map_err(failed)?;
+        let wanted = match options.text_bytes {
+            ..SMALL => Interest::READABLE,
+            _ => Interest::READABLE | Interest::WRITABLE,
+        };
+        registry.register(&mut client.stream, Token(at), wanted).map_err(failed)?;
     }
     for client in clients.iter_mut() {
         client.send(Instant::now())?;
@@ -143,6 +161,10 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
         let mut now = Instant::now();
         for event in &events {
             let client = &mut clients[event.token().0];
+            if client.unsent > 0 {
+                client.flush()?;
+                continue;
+            }
             if !client.receive(&mut buffer, options)? {
                 continue;
             }

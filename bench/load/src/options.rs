@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) address: SocketAddr,
     /// The path of its endpoint.
     pub(crate) path: String,
+    /// The name of the echoing tool, as the server calls it.
+    pub(crate) tool: String,
     /// What to speak.
     pub(crate) era: Era,
     /// Connections, 1 to 10,000.
@@ -31,9 +33,9 @@ pub(crate) struct Options {
     pub(crate) warm_up: Duration,
     /// Time counted.
     pub(crate) duration: Duration,
-    /// Length of the text to echo, bytes, 16 to 4,096.
+    /// Length of the text to echo, bytes, 16 to 1,048,576.
     pub(crate) text_bytes: usize,
-    /// The server's process, whose CPU time and memory are read.
+    /// The server's process: CPU time and memory of it and its descendants are read.
     pub(crate) pid: Option<u32>,
     /// The processor the server is bound to: how busy others keep it is measured.
     pub(crate) server_core: Option<usize>,
@@ -48,6 +50,7 @@ impl Options {
         let mut options = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             path: "/mcp".into(),
+            tool: "echo".into(),
             era: Era::Modern,
             connections: 1,
             warm_up: Duration::from_millis(200),
@@ -75,6 +78,7 @@ impl Options {
         match name {
             "--address" => self.address = value.parse().map_err(drop)?,
             "--path" if value.starts_with('/') => self.path = value.to_owned(),
+            "--tool" if !value.contains(['"', '\\']) => self.tool = value.to_owned(),
             "--era" => {
                 self.era = match value {
                     "modern" => Era::Modern,
@@ -87,7 +91,7 @@ impl Options {
             "--connections" => self.connections = size(1, 10_000)?,
             "--warm-up-ms" => self.warm_up = Duration::from_millis(number()?),
             "--duration-ms" => self.duration = Duration::from_millis(number()?),
-            "--text-bytes" => self.text_bytes = size(16, 4096)?,
+            "--text-bytes" => self.text_bytes = size(16, 1 << 20)?,
             "--pid" => self.pid = Some(value.parse().map_err(drop)?),
             "--server-core" => self.server_core = Some(size(0, 4095)?),
             _ => return Err(()),

@@ -1,28 +1,51 @@
-//! What did a process use, and who else used its processor? From `/proc`.
+//! What did a process and its children use, and who else used its processor? From `/proc`.
 //!
 //! Where `/proc` says nothing (another system, a process that ended) the answer is zero.
 
 use std::fs;
 use std::time::Duration;
 
-/// CPU time of all threads of a process. The kernel brings it up to date every few milliseconds.
+/// CPU time, user and system, of a process and all its descendants. The kernel brings it up to date
+/// every few milliseconds.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
     let mut nanos = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        let first = text.split_ascii_whitespace().next().and_then(|first| first.parse().ok());
-        nanos += first.unwrap_or(0_u64);
-    }
+    for_tree(pid, &mut |pid| {
+        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let first = text.split_ascii_whitespace().next().and_then(|first| first.parse().ok());
+            nanos += first.unwrap_or(0_u64);
+        }
+    });
     Duration::from_nanos(nanos)
 }
 
-/// Memory of a process that is in RAM, KiB.
+/// Memory of a process and all its descendants that is in RAM, KiB; what they share is divided
+/// among those that share it.
 pub(crate) fn rss_kib(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_ascii_whitespace().next())
-        .and_then(|kib| kib.parse().ok())
-        .unwrap_or(0)
+    let mut kib = 0;
+    for_tree(pid, &mut |pid| {
+        let whole = field(&format!("/proc/{pid}/smaps_rollup"), "Pss:");
+        kib += whole.or_else(|| field(&format!("/proc/{pid}/status"), "VmRSS:")).unwrap_or(0);
+    });
+    kib
+}
+
+/// The number after `name` at the start of a line.
+fn field(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Calls `visit` with a process and all its descendants.
+fn for_tree(pid: u32, visit: &mut dyn FnMut(u32)) {
+    visit(pid);
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children.split_ascii_whitespace().filter_map(|child| child.parse().ok()) {
+            for_tree(child, visit);
+        }
+    }
 }
 
 /// How long a processor was busy since the system started, whatever with: in steps of 10 ms.

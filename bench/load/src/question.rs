@@ -24,7 +24,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// A call of the tool `echo`, in the session of that id if there is one.
+    /// A call of the echoing tool, in the session of that id if there is one.
     pub(crate) fn call(options: &Options, session: Option<&str>) -> Self {
         let mut text = FIRST.to_string();
         text.push(' ');
@@ -36,10 +36,11 @@ impl Question {
             }
             Era::Session | Era::Stateless => "",
         };
+        let tool = &options.tool;
         let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{FIRST},"method":"tools/call","params":{{"name":"echo","arguments":{{"message":"{text}"}}{meta}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{FIRST},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"message":"{text}"}}{meta}}}}}"#
         );
-        let bytes = post(options, session, Some(("tools/call", Some("echo"))), &body);
+        let bytes = post(options, session, Some(("tools/call", Some(tool))), &body);
         let start = bytes.len() - body.len();
         let digits = FIRST.to_string();
         let id = start + body.find(&digits).expect("the id was written");

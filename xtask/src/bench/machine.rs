@@ -68,6 +68,18 @@ impl Machine {
         format!("{cores_allowed} × {processor}, {kernel}\n{rustc}, kern {commit}\n{place}{busy}")
     }
 
+    /// The same in short, for under a picture.
+    pub(super) fn note(&self) -> String {
+        let Self { cores_allowed, processor, kernel, commit, .. } = self;
+        let shared = match self.load {
+            Some(load) if load > LOAD_MOST => {
+                "\nshared with others while measured: trust ratios and CPU time, not rates and latencies"
+            }
+            _ => "",
+        };
+        format!("{cores_allowed} × {processor}, {kernel}, kern {commit}{shared}")
+    }
+
     /// The same for programs.
     pub(super) fn to_json(&self) -> Value {
         json!({

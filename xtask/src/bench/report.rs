@@ -3,44 +3,32 @@
 //! Medians over rounds; a ratio is the median of the rounds' ratios, so that both sides of each
 //! were measured seconds apart.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use super::gateway::Effort;
+use super::effort::Effort;
 use super::machine::Machine;
-use super::rounds::{Row, Sample};
+use super::rounds::{Condition, Row, Sample};
 
 /// Share of its processor from which the load generator itself may be the limit.
 const LOAD_CPU_MOST: f64 = 0.95;
 /// Share of the server's processor that others may use before a row is in doubt.
 const OTHERS_MOST: f64 = 0.10;
 
-/// Prints one table for each number of connections.
+/// Prints one table for each condition.
 pub(super) fn print(rows: &[Row], effort: Effort) {
-    let first = rows.iter().flat_map(|row| &row.samples);
-    let bytes = |name: &str| -> Vec<f64> {
-        first.clone().map(|sample| sample.get(name)).filter(|bytes| *bytes > 0.0).collect()
-    };
-    let range = |values: Vec<f64>| {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        format!("{least:.0} to {:.0} B", values.iter().copied().fold(0.0, f64::max))
-    };
     println!(
-        "medians of {} rounds of {:.1} s; requests {}, answers {} (with heads)",
+        "medians of {} rounds of {:.1} s; ±% is half the distance of the extremes",
         effort.rounds,
         effort.duration.as_secs_f64(),
-        range(bytes("request_bytes")),
-        range(bytes("answer_bytes")),
     );
-    let mut connections: Vec<usize> = rows.iter().map(|row| row.connections).collect();
-    connections.dedup();
-    for connections in connections {
+    let mut conditions: Vec<Condition> = rows.iter().map(|row| row.condition).collect();
+    conditions.dedup();
+    for condition in conditions {
+        let Condition { connections, text_bytes } = condition;
         println!();
         println!(
-            "{:<24} {:>9} {:>4} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>7} ",
-            format!("{connections} connections"),
+            "{:<26} {:>9} {:>4} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>7} ",
+            format!("{connections} connections, {text_bytes} B"),
             "requests",
             "±%",
             "×floor",
@@ -50,23 +38,30 @@ pub(super) fn print(rows: &[Row], effort: Effort) {
             "p99.9",
             "+p50",
             "CPU",
-            "RSS",
+            "memory",
             "load",
             "others"
         );
         println!(
-            "{:<24} {:>9} {:>4} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>7} ",
+            "{:<26} {:>9} {:>4} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>7} ",
             "", "/s", "", "", "", "µs", "µs", "µs", "µs", "µs/req", "MiB", "CPU %", "%"
         );
-        for row in rows.iter().filter(|row| row.connections == connections) {
-            println!("{}", line(&Figures::of(row, rows)));
+        for row in rows.iter().filter(|row| row.condition == condition) {
+            match &row.failed {
+                None => println!("{}", line(&Figures::of(row, rows))),
+                Some(why) => {
+                    let why = why.lines().next().unwrap_or_default();
+                    println!("{:<26} failed: {why}", row.entry.name);
+                }
+            }
         }
     }
     print_doubts(rows);
 }
 
 fn print_doubts(rows: &[Row]) {
-    let figures: Vec<Figures> = rows.iter().map(|row| Figures::of(row, rows)).collect();
+    let measured = rows.iter().filter(|row| row.failed.is_none());
+    let figures: Vec<Figures> = measured.map(|row| Figures::of(row, rows)).collect();
     let limited = figures.iter().filter(|row| row.is_load_bound()).count();
     let disturbed = figures.iter().filter(|row| row.is_disturbed()).count();
     if limited > 0 {
@@ -83,26 +78,27 @@ fn print_doubts(rows: &[Row]) {
 
 /// The medians of one row.
 #[derive(Debug)]
-struct Figures {
-    name: &'static str,
-    rate: f64,
+pub(super) struct Figures {
+    pub(super) name: &'static str,
+    pub(super) rate: f64,
     /// Half the distance between the fastest and the slowest round, as a share of the median.
     spread: f64,
-    of_floor: Option<f64>,
-    of_direct: Option<f64>,
-    p50: f64,
-    p99: f64,
-    p999: f64,
+    pub(super) of_floor: Option<f64>,
+    pub(super) of_direct: Option<f64>,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
     /// What a proxy adds to its upstream's median.
-    added_p50: Option<f64>,
-    cpu_us: f64,
-    rss_mib: f64,
+    pub(super) added_p50: Option<f64>,
+    pub(super) cpu_us: f64,
+    pub(super) rss_mib: f64,
     load_cpu: f64,
     others: f64,
 }
 
 impl Figures {
-    fn of(row: &Row, rows: &[Row]) -> Self {
+    /// Of a row, next to those it is compared with.
+    pub(super) fn of(row: &Row, rows: &[Row]) -> Self {
         let samples = &row.samples;
         let over = |value: &dyn Fn(&Sample) -> f64| median(samples.iter().map(value).collect());
         let rate = over(&Sample::rate);
@@ -111,8 +107,8 @@ impl Figures {
         let find = |name: &str| {
             let other = rows
                 .iter()
-                .find(|other| other.entry.name == name && other.connections == row.connections);
-            other.filter(|other| other.entry.name != row.entry.name)
+                .find(|other| other.entry.name == name && other.condition == row.condition);
+            other.filter(|other| other.entry.name != row.entry.name && other.failed.is_none())
         };
         let pairs = |other: &Row, value: &dyn Fn(&Sample, &Sample) -> f64| {
             median(samples.iter().zip(&other.samples).map(|(a, b)| value(a, b)).collect())
@@ -123,7 +119,7 @@ impl Figures {
             name: row.entry.name,
             rate,
             spread: (high - low) / 2.0 / rate,
-            of_floor: find(row.entry.floor).map(ratio),
+            of_floor: row.entry.floor.and_then(find).map(ratio),
             of_direct: direct.map(ratio),
             p50: over(&|sample| sample.get("p50_us")),
             p99: over(&|sample| sample.get("p99_us")),
@@ -168,7 +164,7 @@ fn line(figures: &Figures) -> String {
     let ratio = |value: Option<f64>| value.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
     let added = figures.added_p50.map(|added| format!("{added:.0}")).unwrap_or_default();
     format!(
-        "{:<24} {:>9} {:>4.0} {:>7} {:>8} {:>8.0} {:>8.0} {:>9.0} {:>9} {:>7.2} {:>7.1} {:>6.0} {:>7.0}{}",
+        "{:<26} {:>9} {:>4.0} {:>7} {:>8} {:>8.0} {:>8.0} {:>9.0} {:>9} {:>7.2} {:>7.1} {:>6.0} {:>7.0}{}",
         figures.name,
         thousands(figures.rate),
         figures.spread * 100.0,
@@ -187,7 +183,7 @@ fn line(figures: &Figures) -> String {
 }
 
 /// `12345.6` as `12,346`.
-fn thousands(number: f64) -> String {
+pub(super) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -199,7 +195,7 @@ fn thousands(number: f64) -> String {
     out
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
@@ -208,37 +204,26 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Writes medians and every round.
-///
-/// # Errors
-/// When the file cannot be written.
-pub(super) fn write(
-    path: &Path,
-    machine: &Machine,
-    rows: &[Row],
-    effort: Effort,
-) -> Result<(), String> {
-    let listed: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            let rounds: Vec<&Value> = row.samples.iter().map(|sample| &sample.raw).collect();
-            json!({
-                "name": row.entry.name,
-                "connections": row.connections,
-                "median": Figures::of(row, rows).to_json(),
-                "rounds": rounds,
-            })
+/// Medians and every round, for programs.
+pub(super) fn to_json(machine: &Machine, rows: &[Row], effort: Effort) -> Value {
+    let listed = rows.iter().map(|row| {
+        let rounds: Vec<&Value> = row.samples.iter().map(|sample| &sample.raw).collect();
+        let median = row.failed.is_none().then(|| Figures::of(row, rows).to_json());
+        json!({
+            "name": row.entry.name,
+            "connections": row.condition.connections,
+            "text_bytes": row.condition.text_bytes,
+            "median": median,
+            "failed": row.failed,
+            "rounds": rounds,
         })
-        .collect();
-    let whole = json!({
+    });
+    json!({
         "machine": machine.to_json(),
         "rounds": effort.rounds,
         "duration_s": effort.duration.as_secs_f64(),
-        "text_bytes": effort.text_bytes,
-        "rows": listed,
-    });
-    fs::write(path, format!("{whole:#}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        "rows": listed.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::gateway::{Effort, Entry, Servers, Stage};
+use super::effort::Effort;
 use super::server::{Server, bound};
+use super::stage::{Entry, Servers, Stage, find};
 
 /// Longest time until a server gives its first right answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(20);
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
 
 /// What one entry did in one round.
 #[derive(Clone, Debug)]
@@ -42,40 +43,81 @@ impl Sample {
     }
 }
 
-/// One entry at one number of connections.
+/// What is asked of everybody alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// Each has one request in flight.
+    pub(super) connections: usize,
+    /// Bytes of the text to echo.
+    pub(super) text_bytes: usize,
+}
+
+impl Condition {
+    /// Every number of connections with every size.
+    pub(super) fn all(connections: &[usize], text_bytes: &[usize]) -> Vec<Self> {
+        let pair = |text_bytes: usize| {
+            connections
+                .iter()
+                .map(move |connections| Self { connections: *connections, text_bytes })
+        };
+        text_bytes.iter().copied().flat_map(pair).collect()
+    }
+}
+
+/// One entry under one condition.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) entry: Entry,
-    pub(super) connections: usize,
+    pub(super) condition: Condition,
     /// One a round.
     pub(super) samples: Vec<Sample>,
+    /// Why it is not measured any more.
+    pub(super) failed: Option<String>,
 }
 
-/// Measures all entries with each number of connections.
+/// Measures all entries under each condition.
 ///
 /// # Errors
-/// The first error of the load generator: a wrong answer, a lost connection.
+/// The first error about one of ours: a wrong answer, a lost connection. A peer's ends its row.
 pub(super) fn run(
-    stage: &Stage<'_>,
+    stage: &Stage,
     servers: &Servers,
     entries: &[Entry],
-    connections: &[usize],
+    conditions: &[Condition],
     effort: Effort,
 ) -> Result<Vec<Row>, String> {
+    let mut answering: Vec<Entry> = Vec::new();
     for entry in entries {
-        first_answer(stage, server(servers, entry)?, entry, effort)?;
+        match first_answer(stage, find(servers, entry.server)?, entry) {
+            Ok(()) => answering.push(entry.clone()),
+            Err(why) if entry.is_ours() => return Err(why),
+            Err(why) => println!("{} is left out: {why}", entry.name),
+        }
     }
     let mut rows = Vec::new();
-    for connections in connections.iter().copied() {
-        let empty = |entry: &Entry| Row { entry: entry.clone(), connections, samples: Vec::new() };
-        let mut table: Vec<Row> = entries.iter().map(empty).collect();
+    for condition in conditions.iter().copied() {
+        let empty = |entry: &Entry| Row {
+            entry: entry.clone(),
+            condition,
+            samples: Vec::new(),
+            failed: None,
+        };
+        let mut table: Vec<Row> = answering.iter().map(empty).collect();
         for round in 0..effort.rounds {
-            eprintln!("bench: {connections} connections, round {} of {}", round + 1, effort.rounds);
-            for row in &mut table {
-                let server = server(servers, &row.entry)?;
+            let Condition { connections, text_bytes } = condition;
+            eprintln!(
+                "bench: {connections} connections, {text_bytes} B, round {} of {}",
+                round + 1,
+                effort.rounds
+            );
+            for row in table.iter_mut().filter(|row| row.failed.is_none()) {
+                let server = find(servers, row.entry.server)?;
                 let times = (effort.warm_up, effort.duration);
-                let raw = load(stage, server, &row.entry, connections, times, effort)?;
-                row.samples.push(Sample { raw });
+                match load(stage, server, &row.entry, condition, times) {
+                    Ok(raw) => row.samples.push(Sample { raw }),
+                    Err(why) if row.entry.is_ours() => return Err(why),
+                    Err(why) => row.failed = Some(why),
+                }
             }
         }
         rows.extend(table);
@@ -83,22 +125,13 @@ pub(super) fn run(
     Ok(rows)
 }
 
-fn server<'a>(servers: &'a Servers, entry: &Entry) -> Result<&'a Server, String> {
-    let found = servers.iter().find(|(name, _)| *name == entry.server);
-    found.map(|(_, server)| server).ok_or_else(|| format!("{} does not run", entry.server))
-}
-
 /// Waits until the server answers right; a gateway has to get to know its upstream first.
-fn first_answer(
-    stage: &Stage<'_>,
-    server: &Server,
-    entry: &Entry,
-    effort: Effort,
-) -> Result<(), String> {
+fn first_answer(stage: &Stage, server: &Server, entry: &Entry) -> Result<(), String> {
     let until = Instant::now() + FIRST_ANSWER;
     let times = (Duration::ZERO, Duration::from_millis(1));
+    let one = Condition { connections: 1, text_bytes: 64 };
     loop {
-        match load(stage, server, entry, 1, times, effort) {
+        match load(stage, server, entry, one, times) {
             Ok(_) => return Ok(()),
             Err(why) if Instant::now() > until => return Err(why),
             Err(_) => sleep(Duration::from_millis(100)),
@@ -106,29 +139,33 @@ fn first_answer(
     }
 }
 
-fn load(
-    stage: &Stage<'_>,
+/// Runs the load generator once.
+///
+/// # Errors
+/// What it says is wrong, with the last words of the server.
+pub(super) fn load(
+    stage: &Stage,
     server: &Server,
     entry: &Entry,
-    connections: usize,
+    condition: Condition,
     (warm_up, duration): (Duration, Duration),
-    effort: Effort,
 ) -> Result<Value, String> {
     let (server_core, load_core) = stage.machine.cores.unzip();
-    let mut command = bound(stage.machine, load_core, &stage.programs.load);
+    let mut command = bound(&stage.machine, load_core, &stage.load);
     let mut option = |name: &str, value: String| {
         command.arg(name).arg(value);
     };
     option("--address", server.address.to_string());
     option("--path", entry.path.to_owned());
+    option("--tool", entry.tool.to_owned());
     option("--era", entry.era.to_owned());
-    option("--connections", connections.to_string());
+    option("--connections", condition.connections.to_string());
     option("--warm-up-ms", warm_up.as_millis().to_string());
     option("--duration-ms", duration.as_millis().to_string());
-    option("--text-bytes", effort.text_bytes.to_string());
+    option("--text-bytes", condition.text_bytes.to_string());
     option("--pid", server.pid().to_string());
     // What is asked directly shares the load generator's processor.
-    if let Some(core) = server_core.filter(|_| entry.server != "upstream") {
+    if let Some(core) = server_core.filter(|_| !server.behind) {
         option("--server-core", core.to_string());
     }
     let failed = |error| format!("cannot start the load generator: {error}");
@@ -136,7 +173,7 @@ fn load(
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let (name, tail) = (entry.name, server.tail());
-        return Err(format!("{name}, {connections} connections: {}\n{tail}", said.trim()));
+        return Err(format!("{name}, {condition:?}: {}\n{tail}", said.trim()));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| format!("the load generator: {error}"))
 }

@@ -12,9 +12,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::machine::Machine;
+use super::stage::Launch;
 
 /// Longest time a server may take until it accepts connections.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(240);
 
 /// A running server.
 #[derive(Debug)]
@@ -22,30 +23,34 @@ pub(super) struct Server {
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
+    /// Whether it shares the load generator's processor.
+    pub(super) behind: bool,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts `program` on the processor `core` and waits until it accepts connections. `arguments`
-    /// gets the address to listen at.
+    /// Starts it on the processor `core` and waits until it accepts connections at `address`.
+    ///
+    /// # Errors
+    /// When it ends or does not listen in time, with its last words.
     pub(super) fn start(
         machine: &Machine,
         core: Option<usize>,
-        program: &Path,
-        arguments: impl Fn(SocketAddr) -> Vec<String>,
+        launch: &Launch,
+        address: SocketAddr,
         log: PathBuf,
     ) -> Result<Self, String> {
-        let address = free_address()?;
-        let mut command = bound(machine, core, program);
-        command.args(arguments(address));
+        let mut command = bound(machine, core, &launch.program);
+        command.args(&launch.arguments);
+        command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         let logs = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
         let (one, two) =
             logs.map_err(|error| format!("cannot write {}: {error}", log.display()))?;
         command.stdin(Stdio::null()).stdout(one).stderr(two);
         let child = command
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-        let mut server = Self { child, address, log };
+            .map_err(|error| format!("cannot start {}: {error}", launch.program.display()))?;
+        let mut server = Self { child, address, behind: launch.behind, log };
         server.wait()?;
         Ok(server)
     }
@@ -101,7 +106,7 @@ pub(super) fn bound(machine: &Machine, core: Option<usize>, program: &Path) -> C
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> Result<SocketAddr, String> {
+pub(super) fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .map_err(|error| format!("no free port: {error}"))
