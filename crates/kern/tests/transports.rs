@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use harness::client::Client;
 use harness::http::{Conn, bare, post};
 use harness::lines::Lines;
+use harness::parks;
 use harness::{Kern, PATIENCE, Setup, both, eventually, fixture_child, python, remote, script};
 use serde_json::{Value, json};
 
@@ -247,6 +248,38 @@ fn a_server_of_http_with_sse_whose_stream_breaks_is_greeted_again() {
                 .is_object()
         });
         assert!(counts(&mut client)["greetings"].as_u64().unwrap() > before);
+    });
+}
+
+#[test]
+fn calls_wait_for_clients_that_a_server_of_http_with_sse_asks() {
+    both(|driver| {
+        let server = Remote::start("sse", &[]);
+        let kern = Setup::new(driver, remote("far", &server.url, "transport = \"sse\"")).cores(2);
+        let kern = kern.start();
+        let client = Client::modern(&kern, "/mcp").able(parks::able());
+        let call = |who: &str| parks::call("ask", json!({ "message": who }));
+        std::thread::scope(|scope| {
+            for who in ["Ada", "Bob", "Cyd"] {
+                let mut client = client.clone();
+                scope.spawn(move || {
+                    let asked = client.request("tools/call", call(who));
+                    assert_eq!(asked["result"]["inputRequests"].as_object().unwrap().len(), 1);
+                    assert!(asked.to_string().contains(who), "asked for another's call: {asked}");
+                    let said = json!({ "q1": { "action": "accept", "content": { "is": who } } });
+                    let answer =
+                        client.request("tools/call", parks::again(&call(who), &asked, said));
+                    assert!(answer["result"].to_string().contains(who), "{answer}");
+                });
+            }
+        });
+        // A server that is gone meanwhile is told of when the client returns.
+        let mut client = client.clone();
+        let asked = client.request("tools/call", call("Eve"));
+        drop(server);
+        let said = json!({ "q1": { "action": "cancel" } });
+        let answer = client.request("tools/call", parks::again(&call("Eve"), &asked, said));
+        assert!(answer["error"]["message"].as_str().unwrap().contains("far"), "{answer}");
     });
 }
 

@@ -11,8 +11,5 @@ pub const MOMENT: Duration = Duration::from_millis(5);
 /// Longest wait for more in all.
 pub const MOMENTS_MOST: Duration = Duration::from_millis(50);
 
-/// Longest wait for a client's answer: a person may have to be asked.
-pub const ANSWER_MOST: Duration = Duration::from_secs(600);
-
 /// Longest answers of one round together, in bytes: they are held until the last one is here.
 pub const ANSWERS_BYTES_MAX: usize = 16 << 20;

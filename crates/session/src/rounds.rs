@@ -25,7 +25,7 @@ use bytes::Bytes;
 use kern_mcp::era::rounds::{Input, Malformed, Question};
 use kern_terms::{Instant, Key};
 
-use crate::limits::{ANSWER_MOST, ANSWERS_BYTES_MAX, ROUNDS_MAX};
+use crate::limits::{ANSWERS_BYTES_MAX, ROUNDS_MAX};
 
 /// The state of one call.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Rounds {
     /// The server's `requestState`, a JSON string.
     state: Option<Bytes>,
     answers_bytes: usize,
+    /// How long the client may take in each round.
+    patience: Duration,
     deadline: Instant,
 }
 
@@ -141,8 +143,8 @@ pub enum RoundFault {
     NoObject(Input),
     /// The answers of one round are longer than [`ANSWERS_BYTES_MAX`].
     Large,
-    /// No answer within [`ANSWER_MOST`].
-    Unanswered(Input),
+    /// No answer within so long.
+    Unanswered(Input, Duration),
 }
 
 impl fmt::Display for RoundFault {
@@ -163,31 +165,26 @@ impl fmt::Display for RoundFault {
                 write!(f, "the client's answer to {} is no object", input.method())
             }
             Self::Large => f.write_str("the client's answers to the server are too long"),
-            Self::Unanswered(input) => write!(
+            Self::Unanswered(input, patience) => write!(
                 f,
-                "the client did not answer {} within {} s",
+                "the client did not answer {} within {} s (limits.answer_timeout)",
                 input.method(),
-                ANSWER_MOST.as_secs()
+                patience.as_secs_f32()
             ),
         }
     }
 }
 
-impl Default for Rounds {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Rounds {
-    /// A call that was just sent.
-    pub fn new() -> Self {
+    /// A call that was just sent, whose client may take `patience` for each round.
+    pub fn new(patience: Duration) -> Self {
         Self {
             phase: Phase::Sent,
             count: 0,
             asked: Vec::new(),
             state: None,
             answers_bytes: 0,
+            patience,
             deadline: Instant::ZERO,
         }
     }
@@ -254,7 +251,7 @@ impl Rounds {
         self.count += 1;
         self.state = state.map(Bytes::copy_from_slice);
         self.answers_bytes = 0;
-        self.deadline = now + ANSWER_MOST;
+        self.deadline = now + self.patience;
         let asked = |question: &Question| Asked {
             key: question.key.of(message).into(),
             input: question.input,
@@ -294,7 +291,9 @@ impl Rounds {
     fn overdue(&mut self, now: Instant) -> Step {
         let waits = self.asked.iter().find(|asked| asked.answer.is_none());
         match waits {
-            Some(asked) if now >= self.deadline => Step::Fail(RoundFault::Unanswered(asked.input)),
+            Some(asked) if now >= self.deadline => {
+                Step::Fail(RoundFault::Unanswered(asked.input, self.patience))
+            }
             _ => Step::Wait,
         }
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use kern_mcp::era::rounds::{Input, Malformed, questions};
 use kern_mcp::{ScanLimits, scan};
-use kern_session::limits::{ANSWER_MOST, ANSWERS_BYTES_MAX, ROUNDS_MAX};
+use kern_session::limits::{ANSWERS_BYTES_MAX, ROUNDS_MAX};
 use kern_session::rounds::{Answer, Event, Phase, RoundFault, Rounds, Step};
 use kern_terms::{Instant, Key};
 use proptest::prelude::*;
 
+const PATIENCE: Duration = Duration::from_secs(7);
 const ALL: &[u8] = br#"{"roots":{},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
 const ACCEPT: Answer<'static> = Answer::Result(br#"{"action":"accept"}"#);
 const ERROR: Answer<'static> = Answer::Error { code: -1, message: "no" };
@@ -55,12 +56,12 @@ fn answer(rounds: &mut Rounds, request: usize, answer: Answer<'_>) -> Step {
 }
 
 fn late() -> Instant {
-    Instant::ZERO + ANSWER_MOST
+    Instant::ZERO + PATIENCE
 }
 
 /// For each state what each event of [`every_state_knows_every_event`] leads to.
 fn expected() -> [(Phase, [(Step, Phase); 7]); 3] {
-    let unanswered = Step::Fail(RoundFault::Unanswered(Input::Form));
+    let unanswered = Step::Fail(RoundFault::Unanswered(Input::Form, PATIENCE));
     use Phase::{Asking, Over, Sent};
     use Step::{Ask, Ignore, Retry, Wait};
     [
@@ -107,7 +108,7 @@ fn expected() -> [(Phase, [(Step, Phase); 7]); 3] {
 fn every_state_knows_every_event() {
     let message = result(&[Input::Form, Input::Roots], Some("s"));
     let in_phase = |phase: Phase| {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(PATIENCE);
         match phase {
             Phase::Sent => {}
             Phase::Asking => assert_eq!(require(&mut rounds, &message, ALL, 0), Step::Ask),
@@ -139,7 +140,7 @@ fn every_state_knows_every_event() {
 #[test]
 fn a_server_gets_the_answers_under_its_own_keys_and_its_state_byte_for_byte() {
     let message = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"a\u0062 \"":{"method":"roots/list"},"":{"params":{},"method":"elicitation/create"}},"requestState":"\u00e9\/x"}}"#;
-    let mut rounds = Rounds::new();
+    let mut rounds = Rounds::new(PATIENCE);
     assert_eq!(require(&mut rounds, message, ALL, 0), Step::Ask);
     assert_eq!(rounds.open().collect::<Vec<_>>(), [key(0), key(1)]);
     assert_eq!(rounds.responses(), None, "not before all are here");
@@ -172,12 +173,12 @@ fn a_server_cannot_ask_what_the_client_never_declared_nor_for_ever() {
         (r#"{"roots":{}}"#, Input::Sampling, false),
         (r#"{"sampling":{}}"#, Input::Sampling, true),
     ] {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(PATIENCE);
         let step = require(&mut rounds, &result(&[kind], None), capabilities.as_bytes(), 0);
         let expected = if declared { Step::Ask } else { Step::Fail(RoundFault::Undeclared(kind)) };
         assert_eq!(step, expected, "{capabilities} {kind:?}");
     }
-    let mut rounds = Rounds::new();
+    let mut rounds = Rounds::new(PATIENCE);
     let state = result(&[], Some("again"));
     for _ in 0..ROUNDS_MAX {
         assert_eq!(require(&mut rounds, &state, ALL, 0), Step::Retry);
@@ -185,7 +186,7 @@ fn a_server_cannot_ask_what_the_client_never_declared_nor_for_ever() {
     }
     assert_eq!(require(&mut rounds, &state, ALL, 0), Step::Fail(RoundFault::Endless));
     assert_eq!(require(&mut rounds, &state, ALL, 0), Step::Ignore);
-    let mut rounds = Rounds::new();
+    let mut rounds = Rounds::new(PATIENCE);
     let nothing = result(&[], None);
     let step = require(&mut rounds, &nothing, ALL, 0);
     assert_eq!(step, Step::Fail(RoundFault::Malformed(Malformed::Nothing)));
@@ -202,7 +203,7 @@ fn an_answer_that_is_none_ends_the_call_and_what_is_open_can_be_taken_back() {
         (Input::Form, Answer::Result(b"[]"), RoundFault::NoObject(Input::Form)),
         (Input::Form, Answer::Result(long.as_bytes()), RoundFault::Large),
     ] {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(PATIENCE);
         require(&mut rounds, &result(&[kind, Input::Form], None), ALL, 0);
         assert_eq!(answer(&mut rounds, 0, given), Step::Fail(why));
         assert!(rounds.open().any(|open| open == key(1)));
@@ -235,7 +236,7 @@ proptest! {
     /// round, there is one for each round at most, and what is over stays over.
     #[test]
     fn no_order_of_events_loses_or_invents_an_answer(acts in prop::collection::vec(act(), 0..80)) {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(PATIENCE);
         let (mut retries, mut base, mut over) = (0, 0, false);
         let mut answered: Vec<usize> = Vec::new();
         for act in acts {

@@ -8,9 +8,10 @@
 //! Invariants: a request reaches at most one client; each is answered once, by the client, by the
 //! end of the session or by the clock.
 
+use std::time::Duration;
+
 use kern_mcp::{Envelope, Method, Splice, encode, errors};
 use kern_session::Session;
-use kern_session::limits::ANSWER_MOST;
 use kern_terms::{Instant, Key};
 use kern_upstream::http::Post as HttpPost;
 
@@ -281,12 +282,13 @@ impl Core {
 
     pub(super) fn sweep_asks(&mut self, io: &mut Io) {
         let now = self.now;
+        let most = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
         // A round has a clock of its own.
-        let over = |ask: &Ask| ask.hosted().is_some() && now.since(ask.since) >= ANSWER_MOST;
+        let over = |ask: &Ask| ask.hosted().is_some() && now.since(ask.since) >= most;
         let late: Vec<_> =
             self.asks.iter().filter(|(_, ask)| over(ask)).map(|(key, _)| key).collect();
         for key in late {
-            self.drop_ask(io, key, "the client did not answer in time");
+            self.drop_ask(io, key, "the client did not answer within limits.answer_timeout");
         }
     }
 }

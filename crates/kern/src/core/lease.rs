@@ -39,8 +39,9 @@ use crate::pipeline::{Destination, Inbound};
 const LEASED_MAX: usize = 64;
 /// Sessions with one upstream behind a URL that one core holds for such calls.
 const SESSIONS_MAX: usize = 512;
-/// A client that was away for so long may have its call ended when another call waits for room.
-const AWAY_LEAST: Duration = Duration::from_secs(60);
+/// Which part of `limits.answer_timeout` a client must have been away for its call to be ended when
+/// another waits for room.
+const AWAY_PART: u32 = 10;
 /// Longest `clientCapabilities` that are told to a server, bytes: they are kept as long as it runs.
 const CAPABILITIES_BYTES_MAX: usize = 16 << 10;
 
@@ -296,7 +297,9 @@ impl Core {
             let talk = flight.talk.as_ref().filter(|talk| talk.at.is_some())?;
             Some((talk.away_since, *key))
         });
-        let longest = away.min().filter(|(since, _)| self.now.since(*since) >= AWAY_LEAST);
+        let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
+        let least = patience / AWAY_PART;
+        let longest = away.min().filter(|(since, _)| self.now.since(*since) >= least);
         if let Some((_, key)) = longest {
             self.tell_server_cancelled(io, key, "its client is away, and another call needs room");
             self.land(io, key);

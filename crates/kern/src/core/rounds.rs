@@ -5,6 +5,8 @@
 //! each round has a flight id of its own, so that a late answer to an earlier one finds nothing;
 //! a flight leaves the table together with every request that waits for its client.
 
+use std::time::Duration;
+
 use kern_mcp::era::rounds;
 use kern_mcp::{Envelope, Kind, Method, encode, json, scan};
 use kern_session::rounds::{Answer, Event, Phase, Rounds, Step};
@@ -46,7 +48,8 @@ impl Core {
         if !asks || call.from.era() == Era::Modern || !self.may_be_modern(key) {
             return;
         }
-        let rounds = Rounds::new();
+        let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
+        let rounds = Rounds::new(patience);
         let conversation = Conversation { rounds, call: *Parked::of(call), progress: f64::MIN };
         if let Some(flight) = self.flights.get_mut(key) {
             flight.rounds = Some(Box::new(conversation));

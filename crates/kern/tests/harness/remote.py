@@ -19,6 +19,7 @@ REVISION = {"sse": "2024-11-05", "http": "2025-06-18"}[MODE]
 LOCK = threading.Lock()
 SESSIONS = {}
 COUNTS = {"greetings": 0, "streams": 0, "posts": 0}
+ANSWERS = {}
 
 
 def says(text):
@@ -40,12 +41,22 @@ def run(name, arguments, session):
     if name == "hang up":
         SESSIONS[session].put(None)
         return None
+    if name == "ask":
+        id = "ask-" + uuid.uuid4().hex
+        ANSWERS[id] = queue.Queue()
+        params = {"message": arguments["message"],
+                  "requestedSchema": {"type": "object", "properties": {}}}
+        SESSIONS[session].put(
+            {"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params})
+        return says(json.dumps(ANSWERS[id].get()))
     return says("no such tool")
 
 
 def answer(message, session):
     method, id = message.get("method"), message.get("id")
     params = message.get("params") or {}
+    if method is None and id in ANSWERS:
+        ANSWERS[id].put(message.get("result", message.get("error")))
     if id is None or method is None:
         return None
     if method == "initialize":
@@ -56,7 +67,7 @@ def answer(message, session):
             "serverInfo": {"name": "remote", "version": "1"},
         }
     elif method == "tools/list":
-        names = ["echo", "late", "counts", "forget", "hang up"]
+        names = ["echo", "late", "counts", "forget", "hang up", "ask"]
         result = {"tools": [{"name": n, "inputSchema": {"type": "object"}} for n in names]}
     elif method == "tools/call":
         result = run(params["name"], params.get("arguments") or {}, session)
