@@ -124,6 +124,9 @@ pub struct Park {
     /// When the first and the last request of a moment came.
     oldest: Instant,
     newest: Instant,
+    /// [`Effect::WakeSoon`] was asked for and [`Event::Moment`] has not come: never two at once, or a
+    /// server that asks and withdraws would set timers without end.
+    awake: bool,
 }
 
 impl Park {
@@ -137,6 +140,7 @@ impl Park {
             patience,
             oldest: Instant::ZERO,
             newest: Instant::ZERO,
+            awake: false,
         }
     }
 
@@ -166,9 +170,10 @@ impl Park {
             Event::Asked(asked) => self.asks(now, asked, fx),
             Event::Withdrawn(id) => self.withdrawn(id),
             Event::Moment => {
+                self.awake = false;
                 let more = now.since(self.newest) < MOMENT && now.since(self.oldest) < MOMENTS_MOST;
                 match self.state {
-                    State::Gathering if more => fx.push(Effect::WakeSoon),
+                    State::Gathering if more => self.wake_soon(fx),
                     State::Gathering => self.tell(now, fx),
                     _ => {}
                 }
@@ -201,8 +206,10 @@ impl Park {
         self.state = State::Over;
     }
 
-    /// Refuses what was asked and the client was not told yet: the call goes on without.
+    /// [`Event::Moment`] for a client that can't be told: what was asked and the client was not told
+    /// yet is refused, and the call goes on without.
     pub fn refuse_asked(&mut self, why: &'static str, fx: &mut Vec<Effect>) {
+        self.awake = false;
         let untold = self.asked.extract_if(.., |asked| !asked.told);
         fx.extend(untold.map(|asked| Effect::Refuse { id: asked.id, why }));
         self.nothing_asked();
@@ -255,6 +262,12 @@ impl Park {
         if self.state == State::Running {
             self.state = State::Gathering;
             self.oldest = now;
+            self.wake_soon(fx);
+        }
+    }
+
+    fn wake_soon(&mut self, fx: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.awake, true) {
             fx.push(Effect::WakeSoon);
         }
     }

@@ -23,7 +23,8 @@ use crate::pipeline::{self, Inbound};
 const CLIENT_BATCH_MAX: usize = 100;
 /// Messages a server's batch may have.
 const SERVER_BATCH_MAX: usize = 1_000;
-/// Bytes of answers that are collected for one batch; an answer beyond is replaced by an error.
+/// Bytes of answers that are collected for the batches of one core; an answer beyond is replaced by
+/// an error.
 const ANSWERS_BYTES_MAX: usize = 64 << 20;
 
 /// What an array is told that comes without a session.
@@ -149,6 +150,7 @@ impl Core {
 
     /// Something is said for a request of a batch.
     pub(super) fn batch_said(&mut self, io: &mut Io, key: Key, message: &[u8], ending: Ending) {
+        let held: usize = self.batches.iter().map(|(_, batch)| batch.answers.len()).sum();
         let Some(batch) = self.batches.get_mut(key) else { return };
         let reply = batch.reply;
         if ending == Ending::Open {
@@ -178,7 +180,7 @@ impl Core {
             return;
         }
         if answered {
-            batch.collect(message);
+            batch.collect(message, held);
         }
         if last && let Some(batch) = self.batches.remove(key) {
             match batch.answers.is_empty() {
@@ -235,11 +237,12 @@ impl Core {
 }
 
 impl Batch {
-    fn collect(&mut self, message: &[u8]) {
+    /// `held` bytes of answers are collected already, for all batches.
+    fn collect(&mut self, message: &[u8], held: usize) {
         if !self.answers.is_empty() {
             self.answers.push(b',');
         }
-        if self.answers.len() + message.len() <= ANSWERS_BYTES_MAX {
+        if held + message.len() <= ANSWERS_BYTES_MAX {
             self.answers.extend_from_slice(message);
             return;
         }

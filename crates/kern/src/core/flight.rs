@@ -28,9 +28,11 @@ use crate::pipeline::{Destination, Inbound};
 /// Longest wait for the result of a task, whose server answers when the task ends.
 pub(super) const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
 
-/// How long a request may take without a sign of progress.
-fn patience(method: Method, timeout: Duration) -> Duration {
-    if method == Method::TasksResult { timeout.max(TASK_RESULT_MOST) } else { timeout }
+/// How long a request may take without a sign of progress. Only a server of 2025-11-25 answers
+/// `tasks/result` no sooner than the task ends; with a leg it is asked of another one in steps.
+fn patience(method: Method, leg: bool, timeout: Duration) -> Duration {
+    let waits = method == Method::TasksResult && !leg;
+    if waits { timeout.max(TASK_RESULT_MOST) } else { timeout }
 }
 
 /// A request on its way.
@@ -43,6 +45,8 @@ pub(super) struct Flight {
     pub(super) revision: Revision,
     pub(super) session: Option<Key>,
     pub(super) upstream: UpstreamId,
+    /// Length of the client's message, which may be kept as long as the flight.
+    bytes: usize,
     /// The session's own instance, if it went there.
     pub(super) private: Option<Key>,
     pub(super) method: Method,
@@ -157,12 +161,13 @@ impl Core {
             self.refuse(io, inbound, Cause::Internal, "the upstream was removed");
             return None;
         };
-        let full = upstream.flights >= most.max(1) || self.flights.len() >= FlightId::SLOTS_MAX;
+        let full = upstream.is_full(most.max(1), inbound.message.len())
+            || self.flights.len() >= FlightId::SLOTS_MAX;
         if self.draining || crowded || full {
             self.refuse_busy(io, inbound);
             return None;
         }
-        let timeout = patience(inbound.envelope.method, upstream.spec.timeout);
+        let timeout = patience(inbound.envelope.method, to.leg.is_some(), upstream.spec.timeout);
         let place = self.place(io, inbound.session, to.upstream);
         if place == Place::Builtin {
             self.call_builtin(io, inbound, &to);
@@ -222,7 +227,7 @@ impl Core {
         let bytes = |span: kern_mcp::Span| Box::from(span.of(inbound.message));
         let asked = inbound.text(inbound.envelope.uri);
         if let Some(upstream) = self.upstreams.get_mut(&to.upstream) {
-            upstream.flights += 1;
+            upstream.begin(inbound.message.len());
         }
         self.flights.insert_with(|key| Flight {
             reply: inbound.reply,
@@ -230,6 +235,7 @@ impl Core {
             revision: inbound.revision,
             session: inbound.session,
             upstream: to.upstream,
+            bytes: inbound.message.len(),
             private: None,
             method: inbound.envelope.method,
             all: inbound.endpoint.is_none(),
@@ -327,6 +333,10 @@ impl Core {
             },
         };
         if waiting.len() >= most {
+            // Calls that were given up stand in it until the server is up.
+            waiting.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
+        }
+        if waiting.len() >= most {
             return self.fail_flight(io, key, "too many requests wait for this upstream to start");
         }
         waiting.push_back(key);
@@ -364,7 +374,7 @@ impl Core {
             line.calls.remove(&flight.id);
         }
         if let Some(upstream) = self.upstreams.get_mut(&flight.upstream) {
-            upstream.flights = upstream.flights.saturating_sub(1);
+            upstream.end(flight.bytes);
         }
         self.withdraw_asks(io, &flight);
         self.withdraw_task_asks(io, &flight);
@@ -380,6 +390,7 @@ impl Core {
             return;
         }
         if let Some(flight) = self.land(io, key) {
+            self.expect_end(flight.exchange, flight.which());
             self.refuse_id(io, flight.reply, &flight.id, flight.revision.era(), why);
         }
     }
@@ -424,7 +435,7 @@ impl Core {
         let upstream = self.upstreams.get(&flight.upstream);
         let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
         let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
-        let timeout = patience(flight.method, timeout);
+        let timeout = patience(flight.method, flight.leg.is_some(), timeout);
         let end = (flight.heard + timeout).min(flight.began + total.max(timeout));
         if now < end {
             flight.timer = io.timer(end.since(now), Timer::Flight(key).token());

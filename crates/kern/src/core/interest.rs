@@ -121,7 +121,9 @@ impl Core {
         };
         let names_tasks = json::field(filter, "taskIds").is_some();
         let of_line = self.line_of(inbound.reply).map_or(0, |line| line.listens.len());
-        let full = self.listens.len() >= LISTENS_MAX || of_line >= LISTENS_OF_LINE_MAX;
+        let full = self.listens.len() >= LISTENS_MAX
+            || of_line >= LISTENS_OF_LINE_MAX
+            || !self.wants.have_room(resources.iter().map(String::len).sum());
         if resources.len() > RESOURCES_MAX || full || self.draining {
             let why = "too many subscriptions are open: close some first";
             return self.refuse(io, inbound, Cause::Internal, why);
@@ -222,7 +224,8 @@ impl Core {
         let full = self
             .sessions
             .get(key)
-            .is_some_and(|session| session.subscriptions.len() >= Session::SUBSCRIPTIONS_MAX);
+            .is_some_and(|session| session.subscriptions.len() >= Session::SUBSCRIPTIONS_MAX)
+            || !self.wants.have_room(uri.len());
         if on && full {
             let why = "this session holds too many subscriptions";
             return self.refuse(io, inbound, Cause::Internal, why);

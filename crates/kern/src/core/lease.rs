@@ -29,6 +29,7 @@ use kern_upstream::call::Call;
 use kern_upstream::{Profile, Transport};
 
 use super::edge::{Doing, Exchange, Kind};
+use super::flight::Flight;
 use super::parks::Kept;
 use super::words::{Health, UpstreamId};
 use super::{Core, Io, local};
@@ -182,6 +183,10 @@ impl Core {
                 return;
             };
             let queue = self.leases.queue.entry(upstream).or_default();
+            if queue.len() >= self.setup.plan.limits.queue {
+                // Calls that were given up stand in it until they come up.
+                queue.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
+            }
             if queue.len() >= self.setup.plan.limits.queue {
                 let why = "too many requests wait for a server of their own";
                 return self.fail_flight(io, key, why);

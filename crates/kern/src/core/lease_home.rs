@@ -9,6 +9,7 @@
 //! its flight, so that a client that leaves still cancels.
 
 use bytes::Bytes;
+use kern_mcp::errors::INVALID_REQUEST;
 use kern_mcp::scan;
 use kern_session::Principal;
 use kern_terms::{CoreId, FlightId, Revision};
@@ -68,7 +69,10 @@ impl Core {
     pub(super) fn brought(&mut self, io: &mut Io, brought: Brought) {
         let Brought { reply, endpoint, message, principal, upstream, name, uri } = brought;
         // The core that sent it read it with the same limits, unless they changed meanwhile.
-        let Ok(envelope) = scan(&message, &self.scan_limits) else { return };
+        let Ok(envelope) = scan(&message, &self.scan_limits) else {
+            let why = "the limits of the configuration changed meanwhile";
+            return self.refuse_batch(io, reply, INVALID_REQUEST, why);
+        };
         let revision = Revision::V2026_07_28;
         let inbound =
             Inbound { reply, endpoint, message: &message, envelope, revision, session: None };

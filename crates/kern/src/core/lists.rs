@@ -21,6 +21,8 @@ use kern_mcp::errors::Cause;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests that may wait on one core.
 const PATIENT_MAX: usize = 10_000;
+/// Their bytes.
+const PATIENT_BYTES_MAX: usize = 4 << 20;
 
 /// A request that waits for servers.
 #[derive(Debug)]
@@ -184,8 +186,11 @@ impl Core {
         if until <= self.now || self.patient.len() >= PATIENT_MAX || self.draining {
             return false;
         }
-        self.kept_waiting = Some(inbound.reply);
         if known.is_none() {
+            let bytes: usize = self.patient.iter().map(|patient| patient.message.len()).sum();
+            if bytes > 0 && bytes + inbound.message.len() > PATIENT_BYTES_MAX {
+                return false;
+            }
             self.patient.push(Patient {
                 reply: inbound.reply,
                 id: inbound.id().into(),
@@ -197,6 +202,7 @@ impl Core {
             });
             io.timer(PATIENCE, Timer::Lists.token());
         }
+        self.kept_waiting = Some(inbound.reply);
         true
     }
 

@@ -23,6 +23,9 @@ use super::words::{Health, Spec, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Fault, Inbound, Routed};
 
+/// Bytes of requests of one core on their way to one upstream: they may be kept until answered.
+const BYTES_MAX: usize = 256 << 20;
+
 /// What every core knows of an upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
@@ -34,12 +37,34 @@ pub(super) struct Upstream {
     pub(super) hosted: Option<Key>,
     /// Requests of this core on their way to it.
     pub(super) flights: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
     /// The log said that it has as many instances as it may have.
     pub(super) crowded: bool,
     /// Flights that wait for its first start.
     pub(super) waiting: VecDeque<Key>,
     /// When it went down, on the core that keeps the catalog.
     pub(super) down_since: Option<Instant>,
+}
+
+impl Upstream {
+    /// Whether there are `most` requests on their way, or another one of `bytes` is too much.
+    pub(super) fn is_full(&self, most: usize, bytes: usize) -> bool {
+        let heavy = self.bytes > 0 && self.bytes + bytes > BYTES_MAX;
+        self.flights >= most || heavy
+    }
+
+    /// A request is on its way.
+    pub(super) fn begin(&mut self, bytes: usize) {
+        self.flights += 1;
+        self.bytes += bytes;
+    }
+
+    /// It is over.
+    pub(super) fn end(&mut self, bytes: usize) {
+        self.flights = self.flights.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// Where a request is answered.

@@ -114,12 +114,16 @@ impl Core {
         flight.sent_in = None;
         flight.sent_again = false;
         flight.resume = None;
-        let (session, id) = (flight.session, flight.id.clone());
+        let (session, id, reply) = (flight.session, flight.id.clone(), flight.reply);
         let key = self.flights.insert(flight);
         let number = self.flight_id(key);
         if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
             session.calls.insert(id, number);
             session.seen = self.now;
+        } else if let Some(line) = self.line_of(reply) {
+            line.calls.insert(id, number);
+        } else if reply.core == self.id {
+            self.took(io, reply, number);
         }
         Some(key)
     }

@@ -39,8 +39,8 @@ impl Core {
                 return self.session_batch(io, reply, token, endpoint.as_ref(), message);
             }
             Err(error) => {
-                tracing::debug!(%error, "a forwarded message does not scan");
-                return;
+                // The limits of the configuration changed on its way here.
+                return self.refuse_batch(io, reply, error.fault.code(), &error.to_string());
             }
         };
         let known = self.sessions.find(&token);

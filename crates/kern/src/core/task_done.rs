@@ -16,6 +16,8 @@ use super::words::UpstreamId;
 const KEPT_MAX: usize = 16;
 /// Bytes kept for one session.
 const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Bytes kept for all sessions of a core.
+const ALL_BYTES_MAX: usize = 256 << 20;
 /// What their ids begin with.
 const PREFIX: &str = "kern-done-";
 
@@ -34,6 +36,8 @@ pub(super) struct Done {
 #[derive(Debug, Default)]
 pub(super) struct DoneBook {
     sessions: HashMap<Key, VecDeque<Done>>,
+    /// Of all of them.
+    bytes: usize,
 }
 
 impl Done {
@@ -52,7 +56,7 @@ impl Done {
 }
 
 impl DoneBook {
-    /// Keeps an answer; its id. `None` if it is too large.
+    /// Keeps an answer; its id. `None` if it is too large, or too much is kept.
     pub(super) fn keep(
         &mut self,
         session: Key,
@@ -64,10 +68,13 @@ impl DoneBook {
             return None;
         }
         let kept = self.sessions.entry(session).or_default();
-        let bytes = |kept: &VecDeque<Done>| kept.iter().map(|it| it.result.len()).sum::<usize>();
         while kept.len() >= KEPT_MAX || bytes(kept) + result.len() > KEPT_BYTES_MAX {
-            kept.pop_front();
+            self.bytes -= kept.pop_front().map_or(0, |done| done.result.len());
         }
+        if self.bytes + result.len() > ALL_BYTES_MAX {
+            return None;
+        }
+        self.bytes += result.len();
         let own = format!("{PREFIX}{number:016x}");
         let at = text(SystemTime::now());
         kept.push_back(Done { upstream, own: own.clone(), result: result.to_vec(), at });
@@ -80,8 +87,12 @@ impl DoneBook {
     }
 
     pub(super) fn session_ended(&mut self, session: Key) {
-        self.sessions.remove(&session);
+        self.bytes -= self.sessions.remove(&session).map_or(0, |kept| bytes(&kept));
     }
+}
+
+fn bytes(kept: &VecDeque<Done>) -> usize {
+    kept.iter().map(|done| done.result.len()).sum()
 }
 
 /// A point in time as RFC 3339 in UTC.
@@ -151,5 +162,15 @@ mod tests {
         assert_eq!(book.keep(one, upstream, 99, &vec![b' '; KEPT_BYTES_MAX + 1]), None);
         book.session_ended(one);
         assert!(book.sessions.is_empty());
+        // However many sessions there are.
+        let key = |slot| Key { slot, generation: 0 };
+        let kept = |book: &mut DoneBook, slot| {
+            book.keep(key(slot), upstream, 1, &vec![b' '; KEPT_BYTES_MAX]).is_some()
+        };
+        let most = u32::try_from(ALL_BYTES_MAX / KEPT_BYTES_MAX).expect("a few");
+        assert!((0..most).all(|slot| kept(&mut book, slot)));
+        assert!(!kept(&mut book, most) && kept(&mut book, 0));
+        book.session_ended(key(0));
+        assert!(kept(&mut book, most));
     }
 }

@@ -17,7 +17,9 @@ use std::time::Duration;
 use kern_mcp::era::rounds::{self, Question};
 use kern_mcp::era::task::{self, Status};
 use kern_mcp::errors::{self, INTERNAL_ERROR, INVALID_PARAMS};
+use kern_mcp::limits::INPUT_REQUESTS_MAX;
 use kern_mcp::{Envelope, Kind, Method, Splice, encode, json, scan, tasks};
+use kern_session::limits::{ANSWERS_BYTES_MAX, ROUNDS_MAX};
 use kern_terms::{Era, Key, Revision};
 
 use super::asks::{Asker, ask_id};
@@ -34,6 +36,12 @@ use kern_mcp::errors::Cause;
 const POLL: Duration = Duration::from_secs(1);
 const POLL_LEAST: Duration = Duration::from_millis(50);
 const POLL_MOST: Duration = Duration::from_secs(30);
+
+/// Questions of a task that one `tasks/result` brings to its client: as many as a call in rounds may
+/// have.
+const TOLD_MAX: usize = ROUNDS_MAX as usize * INPUT_REQUESTS_MAX;
+/// Longest key of a question, bytes: it is kept while the client waits.
+const KEY_BYTES_MAX: usize = 1 << 10;
 
 /// How long the server wants to be left alone.
 fn poll_interval(task: &[u8]) -> Duration {
@@ -227,6 +235,10 @@ impl Core {
             if waiting.told.contains(&name) {
                 continue;
             }
+            if waiting.told.len() >= TOLD_MAX || name.len() > KEY_BYTES_MAX {
+                let why = "the task asks for too much, or under a name that is too long";
+                return self.fail_flight(io, key, why);
+            }
             if !question.input.is_declared(&able) {
                 let why = format!(
                     "the task asks for {}, but the client did not declare the capability {:?}",
@@ -302,6 +314,10 @@ impl Core {
             (Kind::Result, Some(result)) => result.to_vec(),
             _ => b"{\"action\":\"cancel\"}".to_vec(),
         };
+        let held: usize = waiting.answers.iter().map(|(_, answer)| answer.len()).sum();
+        if held + answer.len() > ANSWERS_BYTES_MAX {
+            return self.fail_flight(io, key, "the client's answers to the server are too long");
+        }
         waiting.answers.push((name, answer));
         if waiting.pausing {
             self.go_on(io, key);

@@ -63,6 +63,7 @@ impl Core {
                 link,
                 hosted: None,
                 flights: 0,
+                bytes: 0,
                 crowded: false,
                 waiting: VecDeque::new(),
                 down_since: None,

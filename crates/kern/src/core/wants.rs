@@ -4,12 +4,19 @@
 //! to begin: what the catalog says of a resource may change in between.
 //!
 //! Invariants: a want stands here exactly while a client holds it; what is asked of a server is
-//! taken back from the same server, under the same URI.
+//! taken back from the same server, under the same URI; the bytes of all URIs that clients of a core
+//! hold are bounded.
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::words::{Post, UpstreamId};
 use super::{Core, Io};
+
+/// Bytes of URIs that clients of one core hold. A modern server is asked for all of them in one
+/// message, which it must be able to read.
+const BYTES_MAX: usize = 4 << 20;
 
 /// A resource as clients of an endpoint name it.
 pub(super) type Wanted = (Option<Arc<str>>, String);
@@ -22,10 +29,26 @@ pub(super) struct Want {
     at: Option<(UpstreamId, String)>,
 }
 
+/// What clients of this core want to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    known: HashMap<Wanted, Want>,
+    /// Bytes of the URIs, each as often as a client holds it.
+    bytes: usize,
+}
+
+impl Wants {
+    /// Whether clients may hold URIs of `bytes` more.
+    pub(super) fn have_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= BYTES_MAX
+    }
+}
+
 impl Core {
     pub(super) fn gain_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
         let key: Wanted = (endpoint.cloned(), uri.to_owned());
-        if let Some(want) = self.wants.get_mut(&key) {
+        self.wants.bytes += uri.len();
+        if let Some(want) = self.wants.known.get_mut(&key) {
             want.count += 1;
             return;
         }
@@ -33,15 +56,16 @@ impl Core {
         if let Some(at) = &at {
             self.tell_interest(io, at, true);
         }
-        self.wants.insert(key, Want { count: 1, at });
+        self.wants.known.insert(key, Want { count: 1, at });
     }
 
     pub(super) fn lose_interest(&mut self, io: &mut Io, endpoint: Option<&Arc<str>>, uri: &str) {
         let key: Wanted = (endpoint.cloned(), uri.to_owned());
-        let Some(want) = self.wants.get_mut(&key) else { return };
+        let Some(want) = self.wants.known.get_mut(&key) else { return };
+        self.wants.bytes -= uri.len();
         want.count -= 1;
         if want.count == 0
-            && let Some(Want { at: Some(at), .. }) = self.wants.remove(&key)
+            && let Some(Want { at: Some(at), .. }) = self.wants.known.remove(&key)
         {
             self.tell_interest(io, &at, false);
         }
@@ -51,7 +75,7 @@ impl Core {
     /// for the first time. What nobody offers at the moment stays asked of whom it was asked.
     pub(super) fn review_wants(&mut self, io: &mut Io) {
         let mut moved = Vec::new();
-        for (key, want) in &self.wants {
+        for (key, want) in &self.wants.known {
             let known = want.at.as_ref().filter(|(id, _)| self.upstreams.contains_key(id));
             let now = self.asked_of(key).or_else(|| known.cloned());
             if now != want.at {
@@ -59,7 +83,7 @@ impl Core {
             }
         }
         for (key, now) in moved {
-            let Some(want) = self.wants.get_mut(&key) else { continue };
+            let Some(want) = self.wants.known.get_mut(&key) else { continue };
             let before = std::mem::replace(&mut want.at, now.clone());
             for (at, on) in [(before, false), (now, true)] {
                 if let Some(at) = at {

@@ -323,12 +323,36 @@ def torrent():
             send(note)
 
 
+def jobs():
+    """One task that has ended, and whose result never comes. The file `cancelled` in HOME holds the id
+    of each request that was given up."""
+    results = {
+        "initialize": {
+            "protocolVersion": "2025-11-25", "serverInfo": {"name": "jobs", "version": "1"},
+            "capabilities": {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}},
+        },
+        "tools/list": {"tools": [{**tool("job"), "execution": {"taskSupport": "required"}}]},
+        "tools/call": {"task": {"taskId": "1", "status": "working", "ttl": None}},
+        "tasks/get": {"taskId": "1", "status": "completed", "ttl": None},
+    }
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        method = message.get("method")
+        if method == "notifications/cancelled":
+            with open(os.path.join(os.environ["HOME"], "cancelled"), "a") as file:
+                print(message["params"]["requestId"], file=file)
+        elif "id" in message and method != "tasks/result":
+            reply = {"result": results[method]} if method in results else {
+                "error": {"code": -32601, "message": "no such method"}}
+            send({"jsonrpc": "2.0", "id": message["id"], **reply})
+
+
 STDIO = {
     "plain": serve, "garbage": garbage, "mute": mute, "chatter": chatter, "deaf": deaf,
     "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
     "raw": raw, "endless": endless, "bad-tools": bad_tools,
     "deep-tools": lambda: bad_tools(deep=True), "restless": restless, "spray": spray,
-    "torrent": torrent, "choosy": serve,
+    "torrent": torrent, "choosy": serve, "jobs": jobs,
 }
 
 if __name__ == "__main__":

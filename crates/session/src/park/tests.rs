@@ -199,6 +199,23 @@ fn a_server_may_ask_only_what_the_client_declared() {
 }
 
 #[test]
+fn a_server_that_asks_and_withdraws_for_ever_sets_one_timer() {
+    let mut park = Park::new(PATIENCE);
+    for at in 0..10 {
+        let fx = step(&mut park, START, ask("1"));
+        assert_eq!(short(&fx), if at == 0 { "soon" } else { "" });
+        step(&mut park, START, Event::Withdrawn(b"1"));
+    }
+    assert_eq!(short(&step(&mut park, START, ask("1"))), "");
+    assert_eq!(short(&step(&mut park, START, Event::Moment)), "soon");
+    assert_eq!(short(&step(&mut park, START + MOMENT, Event::Moment)), "tell");
+    // A moment without room for another client is over, too: what comes next has one of its own.
+    let (mut park, mut fx) = (in_state("Gathering"), Vec::new());
+    park.refuse_asked("no room", &mut fx);
+    assert_eq!(short(&step(&mut park, START, ask("2"))), "soon");
+}
+
+#[test]
 fn a_server_that_forgot_what_it_asked_gets_no_answer_to_it() {
     let mut park = in_state("Gathering");
     park.forget_asked();
