@@ -92,9 +92,11 @@ unsafe fn bytes<'a>(message: *const u8, length: usize) -> Option<&'a [u8]> {
         return None;
     }
     // SAFETY: the caller of the C function vouches for it.
-    Some(unsafe { std::slice::from_raw_parts(message, length) })
+    let bytes = unsafe { std::slice::from_raw_parts(message, length) };
+    Some(bytes)
 }
 
+// SAFETY: all names that begin with `kern_` are this library's; so below.
 #[unsafe(no_mangle)]
 pub extern "C" fn kern_abi() -> u32 {
     ABI

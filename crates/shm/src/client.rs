@@ -118,6 +118,18 @@ impl Client {
         Ok(())
     }
 
+    /// Puts as much of a message as there is room for, without waiting; how many bytes that was. The
+    /// rest must be the next thing pushed.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn try_push(&mut self, message: &[u8]) -> Result<usize, Error> {
+        Ok(match self.link.put(message)? {
+            Put::Whole => message.len(),
+            Put::Part(put) => put,
+        })
+    }
+
     /// Tells the peer of everything pushed.
     pub fn flush(&mut self) {
         self.link.tell();

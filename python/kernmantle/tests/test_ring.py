@@ -1,0 +1,79 @@
+"""Do Python clients and servers talk through a ring?"""
+
+import json
+
+import anyio
+import pytest
+from kernmantle import Ring
+from kernmantle.mcp import ring_client
+from mcp import ClientSession
+
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def call(id, name, **arguments):
+    params = {"name": name, "arguments": arguments, "_meta": META}
+    message = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
+    return json.dumps(message).encode()
+
+
+def test_the_ring_itself(ring):
+    with Ring.connect(ring) as peer:
+        for size in (1, 300, 9000, 70_000, 600_000):
+            text = "x" * size
+            peer.send(call(size, "in__echo", text=text))
+            answer = json.loads(peer.recv(20))
+            assert answer["id"] == size
+            assert text in json.dumps(answer["result"])
+        assert peer.try_recv() is None
+        with pytest.raises(TimeoutError):
+            peer.recv(0.01)
+        with pytest.raises(ValueError):
+            peer.recv(-1)
+    with pytest.raises(ValueError, match="closed"):
+        peer.send(b"{}")
+    with pytest.raises(FileNotFoundError):
+        Ring.connect("/nowhere/at/all")
+
+
+def test_a_session_of_the_sdk(ring):
+    async def talk():
+        async with ring_client(ring) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            assert {"in__echo", "py__double"} <= tools
+            results = {}
+
+            async def one(at):
+                text = f"{at}" * (1 + at * 20_000)
+                result = await session.call_tool("py__double", {"text": text})
+                results[at] = result.content[0].text == text + text
+
+            async with anyio.create_task_group() as tasks:
+                for at in range(12):
+                    tasks.start_soon(one, at)
+            assert all(results.values()) and len(results) == 12
+
+    with_limit(talk)
+
+
+def test_a_session_notices_the_end(ring):
+    async def talk():
+        async with ring_client(ring) as (read, write):
+            await anyio.sleep(0.05)
+            await write.aclose()
+            async with read:
+                pass
+
+    with_limit(talk)
+
+
+def with_limit(talk):
+    async def limited():
+        with anyio.fail_after(60):
+            await talk()
+
+    anyio.run(limited)
