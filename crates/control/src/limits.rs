@@ -86,6 +86,11 @@ pub const SESSIONS: Bound = bound(1, 10_000, 1_000_000);
 pub const FLIGHTS: Bound = bound(1, 1_024, 1 << 20);
 /// `limits.queue`: requests waiting for an upstream to start or for a free flight.
 pub const QUEUE: Bound = bound(0, 1_024, 1 << 20);
+/// `limits.queue_bytes`: bytes of requests that wait for upstreams, of the whole process.
+pub const QUEUE_BYTES: Bound = bound(64 << 10, 64 << 20, 1 << 36);
+/// `limits.parked_bytes`: bytes kept for clients that were asked something in mid-call and have not
+/// come back, of the whole process.
+pub const PARKED_BYTES: Bound = bound(64 << 10, 128 << 20, 1 << 36);
 /// `limits.instances`: child processes of one upstream.
 pub const INSTANCES: Bound = bound(1, 64, 10_000);
 /// `limits.tools`: tools of one upstream.

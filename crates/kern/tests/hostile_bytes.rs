@@ -28,7 +28,8 @@ fn sleeper() -> String {
 #[test]
 fn calls_that_wait_for_servers_are_bounded_in_bytes() {
     both(|driver| {
-        let kern = Setup::new(driver, sleeper()).start();
+        let config = "[limits]\nqueue_bytes = \"4MiB\"\n".to_owned() + &sleeper();
+        let kern = Setup::new(driver, config).start();
         let mut line = Lines::unix(&kern);
         let filler = "x".repeat(2_000_000);
         for _ in 0..3 {
@@ -36,7 +37,7 @@ fn calls_that_wait_for_servers_are_bounded_in_bytes() {
         }
         // Two of them are nearly 4 MiB; the third is refused at once.
         let why = message(&mut line, 3);
-        assert!(why.contains("try again"), "{why}");
+        assert!(why.contains("limits.queue_bytes"), "{why}");
         let small = line.begin("tools/call", modern(call("sleeper__a", json!({}))));
         assert!(line.next(SECOND).is_none(), "small ones wait as before: {small}");
     });

@@ -28,6 +28,8 @@ const LIMITS: &[&str] = &[
     "sessions",
     "flights",
     "queue",
+    "queue_bytes",
+    "parked_bytes",
     "instances",
     "tools",
     "timeout",
@@ -213,10 +215,12 @@ fn origins(reader: &mut Reader<'_>, section: Section<'_>) -> Vec<String> {
 
 fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
     let mut plan = Limits::default();
-    let sizes: [(&str, Bound, &mut usize); 3] = [
+    let sizes: [(&str, Bound, &mut usize); 5] = [
         ("message_bytes", limits::MESSAGE_BYTES, &mut plan.message_bytes),
         ("body_bytes", limits::BODY_BYTES, &mut plan.body_bytes),
         ("header_bytes", limits::HEADER_BYTES, &mut plan.header_bytes),
+        ("queue_bytes", limits::QUEUE_BYTES, &mut plan.queue_bytes),
+        ("parked_bytes", limits::PARKED_BYTES, &mut plan.parked_bytes),
     ];
     for (key, bound, slot) in sizes {
         let found = reader.size(section, key, bound);

@@ -19,6 +19,7 @@ use super::http_link::Which;
 use super::lease::{Talk, has_state};
 use super::parks::Outcome;
 use super::place::Place;
+use super::queued::{NO_ROOM, Weight};
 use super::rounds::Conversation;
 use super::timers::Timer;
 use super::words::{Dispatch, Ending, Health, Leg, Post, ReplyTo, UpstreamId};
@@ -84,7 +85,7 @@ pub(super) struct Flight {
 }
 
 /// All that is needed to send a call later.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Parked {
     pub(super) message: Bytes,
     pub(super) envelope: Envelope,
@@ -93,6 +94,8 @@ pub(super) struct Parked {
     pub(super) client_info: Bytes,
     pub(super) client_capabilities: Bytes,
     pub(super) log_level: Option<&'static str>,
+    /// Its bytes are counted while it waits in a queue.
+    pub(super) _weight: Option<Weight>,
 }
 
 impl Flight {
@@ -123,6 +126,11 @@ impl Parked {
         }
     }
 
+    /// In a queue, where its bytes count.
+    pub(super) fn waiting(call: &Call<'_>, weight: Weight) -> Box<Self> {
+        Box::new(Self { _weight: Some(weight), ..*Self::of(call) })
+    }
+
     pub(super) fn of(call: &Call<'_>) -> Box<Self> {
         Box::new(Self {
             message: Bytes::copy_from_slice(call.message),
@@ -132,6 +140,7 @@ impl Parked {
             client_info: Bytes::copy_from_slice(call.client_info),
             client_capabilities: Bytes::copy_from_slice(call.client_capabilities),
             log_level: call.log_level,
+            _weight: None,
         })
     }
 }
@@ -321,8 +330,11 @@ impl Core {
 
     pub(super) fn park(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
         let most = self.setup.plan.limits.queue;
+        let Some(weight) = self.room_to_wait(call.message.len()) else {
+            return self.fail_flight(io, key, NO_ROOM);
+        };
         let Some(flight) = self.flights.get_mut(key) else { return };
-        flight.parked = Some(Parked::of(call));
+        flight.parked = Some(Parked::waiting(call, weight));
         let private = flight.private;
         let upstream = flight.upstream;
         let waiting = match private.and_then(|key| self.hosted.get_mut(key)) {
@@ -337,7 +349,8 @@ impl Core {
             waiting.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
         }
         if waiting.len() >= most {
-            return self.fail_flight(io, key, "too many requests wait for this upstream to start");
+            let why = "too many requests wait for this upstream to start (limits.queue)";
+            return self.fail_flight(io, key, why);
         }
         waiting.push_back(key);
     }
@@ -392,28 +405,6 @@ impl Core {
         if let Some(flight) = self.land(io, key) {
             self.expect_end(flight.exchange, flight.which());
             self.refuse_id(io, flight.reply, &flight.id, flight.revision.era(), why);
-        }
-    }
-
-    /// Ends a flight with an error of its upstream's.
-    pub(super) fn blame(&mut self, io: &mut Io, key: Key, why: &str) {
-        let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else { return };
-        let upstream = self.upstreams.get(&upstream);
-        let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
-        self.fail_flight(io, key, &format!("upstream {name:?}: {why}"));
-    }
-
-    pub(super) fn flight_failed(
-        &mut self,
-        io: &mut Io,
-        upstream: UpstreamId,
-        id: FlightId,
-        why: &str,
-    ) {
-        if let Some(key) = self.flight_key(id)
-            && self.flights.get(key).is_some_and(|flight| flight.upstream == upstream)
-        {
-            self.fail_flight(io, key, why);
         }
     }
 

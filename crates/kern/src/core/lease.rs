@@ -29,8 +29,9 @@ use kern_upstream::call::Call;
 use kern_upstream::{Profile, Transport};
 
 use super::edge::{Doing, Exchange, Kind};
-use super::flight::Flight;
+use super::flight::{Flight, Parked};
 use super::parks::Kept;
+use super::queued::NO_ROOM;
 use super::words::{Health, UpstreamId};
 use super::{Core, Io, local};
 use crate::pipeline::{Destination, Inbound};
@@ -182,17 +183,22 @@ impl Core {
             let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else {
                 return;
             };
+            let Some(weight) = self.room_to_wait(call.message.len()) else {
+                return self.fail_flight(io, key, NO_ROOM);
+            };
             let queue = self.leases.queue.entry(upstream).or_default();
             if queue.len() >= self.setup.plan.limits.queue {
                 // Calls that were given up stand in it until they come up.
                 queue.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
             }
             if queue.len() >= self.setup.plan.limits.queue {
-                let why = "too many requests wait for a server of their own";
+                let why = "too many requests wait for a server of their own (limits.queue)";
                 return self.fail_flight(io, key, why);
             }
             queue.push_back(key);
-            self.keep(key, call);
+            if let Some(flight) = self.flights.get_mut(key) {
+                flight.parked = Some(Parked::waiting(call, weight));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use kern_route::{ListKind, Lists, Page, PageLimits, View};
 use kern_terms::{Era, Instant, Key, Revision};
 
 use super::place::Place;
+use super::queued::{NO_ROOM, Weight};
 use super::timers::Timer;
 use super::words::{Health, ReplyTo, STILL_STARTING};
 use super::{Core, Io};
@@ -21,8 +22,6 @@ use kern_mcp::errors::Cause;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests that may wait on one core.
 const PATIENT_MAX: usize = 10_000;
-/// Their bytes.
-const PATIENT_BYTES_MAX: usize = 4 << 20;
 
 /// A request that waits for servers.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub(super) struct Patient {
     revision: Revision,
     pub(super) session: Option<Key>,
     until: Instant,
+    /// Its bytes are counted as long as it is here.
+    _weight: Weight,
 }
 
 impl Core {
@@ -187,10 +188,7 @@ impl Core {
             return false;
         }
         if known.is_none() {
-            let bytes: usize = self.patient.iter().map(|patient| patient.message.len()).sum();
-            if bytes > 0 && bytes + inbound.message.len() > PATIENT_BYTES_MAX {
-                return false;
-            }
+            let Some(weight) = self.room_to_wait(inbound.message.len()) else { return false };
             self.patient.push(Patient {
                 reply: inbound.reply,
                 id: inbound.id().into(),
@@ -199,6 +197,7 @@ impl Core {
                 revision: inbound.revision,
                 session: inbound.session,
                 until,
+                _weight: weight,
             });
             io.timer(PATIENCE, Timer::Lists.token());
         }
@@ -208,7 +207,10 @@ impl Core {
 
     pub(crate) fn wait_for_servers(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
         if !self.be_patient(io, inbound) {
-            let why = format!("the servers are {STILL_STARTING}");
+            let why = match self.room_to_wait(inbound.message.len()) {
+                Some(_) => format!("the servers are {STILL_STARTING}"),
+                None => NO_ROOM.to_owned(),
+            };
             let fault = Fault::new(Cause::Internal, why);
             self.refuse_with(io, inbound, fault);
         }

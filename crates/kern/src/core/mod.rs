@@ -35,6 +35,7 @@ mod pages;
 mod parks;
 mod pipe;
 mod place;
+mod queued;
 mod registry;
 mod rest;
 mod resume;
@@ -187,6 +188,7 @@ pub struct Core {
     settled: bool,
     settle_by: Instant,
     registry: registry::Registry,
+    queued: queued::Queued,
     /// Requests for lists that wait for servers to start.
     patient: Vec<lists::Patient>,
     /// They try again when the event at hand was dealt with, never from inside it.
@@ -251,6 +253,7 @@ impl Core {
             settled: false,
             settle_by: Instant::ZERO,
             registry: registry::Registry::default(),
+            queued: queued::Queued::default(),
             patient: Vec::new(),
             patient_due: false,
             kept_waiting: None,

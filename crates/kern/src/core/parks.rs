@@ -25,8 +25,6 @@ use super::{Core, Io};
 
 /// Calls of one core whose clients are away.
 const AWAY_MAX: usize = 1_024;
-/// Bytes of what servers ask that one core keeps while clients are away, and of answers.
-const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// The parked calls of a core.
 #[derive(Debug, Default)]
@@ -165,18 +163,31 @@ impl Core {
 
     /// Time for more to come is over: the client is told what there is.
     pub(super) fn moment_over(&mut self, io: &mut Io, key: Key) {
-        let bytes: usize = self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum();
-        let full = self.parks.away.len() >= AWAY_MAX || bytes > KEPT_BYTES_MAX;
-        let unable = full || self.parks.sealer.is_none() || self.draining;
+        let crowded = self.parks.away.len() >= AWAY_MAX;
+        let own = self.kept_bytes(key);
+        let full = self.kept_for_away() + own > self.parked_bytes_max();
+        let unable = crowded || full || self.parks.sealer.is_none() || self.draining;
         let Some(park) = self.park_mut(key) else { return };
         if !unable {
             return self.park_step(io, key, Event::Moment);
         }
         let mut fx = Vec::new();
-        park.refuse_asked("too many clients are being asked", &mut fx);
+        let why = match full {
+            true => "too many bytes are kept for clients that were asked (limits.parked_bytes)",
+            false => "too many clients are being asked",
+        };
+        park.refuse_asked(why, &mut fx);
         for effect in fx {
             self.park_effect(io, key, effect);
         }
+    }
+
+    fn parked_bytes_max(&self) -> usize {
+        self.setup.plan.limits.parked_bytes / self.setup.cores.len().max(1)
+    }
+
+    fn kept_for_away(&self) -> usize {
+        self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum()
     }
 
     fn kept_bytes(&self, key: Key) -> usize {
@@ -228,10 +239,11 @@ impl Core {
         if !self.is_away(key) {
             return false;
         }
-        let bytes: usize = self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum();
+        let (bytes, most) = (self.kept_for_away(), self.parked_bytes_max());
         let (kept, answered) = match what {
-            Outcome::Answer(message) if bytes + message.len() > KEPT_BYTES_MAX => {
-                let why = "the answer came while its client was away, and was too large to keep";
+            Outcome::Answer(message) if bytes + message.len() > most => {
+                let why = "the answer came while its client was away, and was too large to keep \
+                           (limits.parked_bytes)";
                 (Kept::Failed(why.to_owned()), true)
             }
             Outcome::Answer(message) => (Kept::Answer(Bytes::copy_from_slice(message)), true),

@@ -3,6 +3,8 @@
 //! Invariants: an answer is accepted only from the upstream its flight went to; a message that
 //! belongs to no flight of the sender is dropped, so one server can't speak for another.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kern_mcp::{Envelope, Kind, Method, Splice, errors, json};
 use kern_session::Level;
@@ -14,6 +16,28 @@ use super::words::{Ending, Post, UpstreamId};
 use super::{Core, Io};
 
 impl Core {
+    pub(super) fn flight_failed(
+        &mut self,
+        io: &mut Io,
+        upstream: UpstreamId,
+        id: FlightId,
+        why: &str,
+    ) {
+        if let Some(key) = self.flight_key(id)
+            && self.flights.get(key).is_some_and(|flight| flight.upstream == upstream)
+        {
+            self.fail_flight(io, key, why);
+        }
+    }
+
+    /// Ends a flight with an error of its upstream's.
+    pub(super) fn blame(&mut self, io: &mut Io, key: Key, why: &str) {
+        let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else { return };
+        let upstream = self.upstreams.get(&upstream);
+        let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
+        self.fail_flight(io, key, &format!("upstream {name:?}: {why}"));
+    }
+
     /// The flight a server's message is about: by its id, or by its progress token.
     pub(super) fn flight_of(message: &[u8], envelope: &Envelope) -> Option<FlightId> {
         let span = match envelope.kind {

@@ -234,7 +234,7 @@ impl Core {
             message: message.into(),
             envelope,
             log_level: level.map(kern_session::Level::as_str),
-            ..kept.clone()
+            ..*Parked::of(&kept.call(flight.revision))
         };
         let (upstream, private, revision) = (flight.upstream, flight.private, flight.revision);
         let timeout = self.upstreams.get(&upstream).map(|it| it.spec.timeout);
