@@ -46,6 +46,8 @@ pub struct Overrides {
     pub stdio: bool,
     /// `--unix`.
     pub unix: Option<PathBuf>,
+    /// `--ring`.
+    pub ring: Option<PathBuf>,
     /// `--cores`.
     pub cores: Option<Cores>,
     /// `--driver`.
@@ -171,6 +173,11 @@ fn apply(around: &Surroundings, overrides: &Overrides, plan: &mut Plan) {
     match &overrides.unix {
         Some(path) => serve.unix = Some(absolute(around, path)),
         None if overrides.stdio => serve.unix = None,
+        None => {}
+    }
+    match &overrides.ring {
+        Some(path) => serve.ring = Some(absolute(around, path)),
+        None if overrides.stdio => serve.ring = None,
         None => {}
     }
     serve.cores = overrides.cores.unwrap_or(serve.cores);

@@ -63,6 +63,8 @@ pub struct ServePlan {
     pub listen: Option<SocketAddr>,
     /// Unix socket for the same.
     pub unix: Option<PathBuf>,
+    /// Unix socket that hands out shared-memory rings.
+    pub ring: Option<PathBuf>,
     /// Whether stdin and stdout are a client too (command line only).
     pub stdio: bool,
     /// Number of event loops.
@@ -86,6 +88,7 @@ impl Default for ServePlan {
         Self {
             listen: Some(Self::LISTEN_DEFAULT),
             unix: None,
+            ring: None,
             stdio: false,
             cores: Cores::Auto,
             driver: Driver::Auto,
@@ -284,6 +287,8 @@ pub struct CommandPlan {
     pub env_file: Option<Template>,
     /// Working folder; the user's home when absent.
     pub cwd: Option<Template>,
+    /// Messages go through a shared-memory ring instead of stdin and stdout.
+    pub ring: bool,
 }
 
 /// An HTTP server.

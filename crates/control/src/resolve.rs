@@ -38,6 +38,8 @@ pub struct CommandLaunch {
     pub env: Vec<(String, Secret)>,
     /// The child's working folder.
     pub cwd: PathBuf,
+    /// It speaks through a shared-memory ring.
+    pub ring: bool,
 }
 
 /// An HTTP server ready to be called.
@@ -145,7 +147,14 @@ impl Resolving<'_> {
             return None;
         };
         let env = env.into_iter().collect();
-        Some(CommandLaunch { program: found, argument_zero: program, args, env, cwd })
+        Some(CommandLaunch {
+            program: found,
+            argument_zero: program,
+            args,
+            env,
+            cwd,
+            ring: plan.ring,
+        })
     }
 
     /// The base environment, below the file of variables, below the variables themselves.
@@ -280,6 +289,7 @@ mod tests {
             env: env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             env_file: None,
             cwd: None,
+            ring: false,
         }
     }
 

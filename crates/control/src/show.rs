@@ -174,6 +174,7 @@ mod tests {
             env: vec![("B".to_owned(), Template::literal("S3cret"))],
             env_file: None,
             cwd: None,
+            ring: false,
         };
         assert_eq!(
             describe(&Kind::Command(plan)),
@@ -196,6 +197,7 @@ mod tests {
             env: Vec::new(),
             env_file: None,
             cwd: None,
+            ring: false,
         };
         let line = describe(&Kind::Command(plan));
         assert!(line.ends_with("… and 13 more characters"), "{line}");

@@ -15,7 +15,6 @@ use crate::event::{Event, Local, Peer};
 use crate::io::Io;
 use crate::lanes::{Envelope, Lane, running};
 use crate::limits::{BALANCE_SLACK, STREAMS_MAX};
-use crate::stream::{Kind, Phase, Stream};
 
 impl<P: Send + 'static> Io<P> {
     /// A listener accepted a connection.
@@ -82,14 +81,23 @@ impl<P: Send + 'static> Io<P> {
             tracing::warn!(core = %self.core, "full; a connection was refused");
             return None;
         }
-        let mut stream = Stream::new(Kind::Socket, Phase::Open);
-        stream.accepted = true;
-        let key = self.streams.insert(stream);
-        if let Err(error) = self.driver.adopt(key, socket) {
-            tracing::warn!(core = %self.core, %error, "a connection could not be kept");
-            self.streams.remove(key);
-            self.lane.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        let local = self.listeners.get(listener).map(|listener| &listener.local);
+        let (kept, peer) = match (local, peer) {
+            (Some(Local::Ring(_)), Peer::Unix { uid }) => {
+                (self.open_ring(socket), Peer::Ring { uid })
+            }
+            (_, peer) => (self.adopt(socket), peer),
+        };
+        let key = match kept {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(core = %self.core, %error, "a connection could not be kept");
+                self.lane.connections.fetch_sub(1, Ordering::Relaxed);
+                return None;
+            }
+        };
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.accepted = true;
         }
         self.stats.accepted += 1;
         Some(Event::Accepted { listener, stream: key, peer })

@@ -110,6 +110,9 @@ impl<P: Send + 'static> Io<P> {
             if stream.wired {
                 self.driver.close(key);
             }
+            if stream.ring.is_some() {
+                self.rings -= 1;
+            }
             if stream.accepted {
                 self.lane.connections.fetch_sub(1, Ordering::Relaxed);
             }

@@ -128,6 +128,8 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// Over a Unix socket; the user id where the system tells.
     Unix { uid: Option<u32> },
+    /// Over a shared-memory ring; the user id where the system tells.
+    Ring { uid: Option<u32> },
     /// A simulated peer.
     Simulated(u64),
 }
@@ -143,6 +145,8 @@ pub enum Listen {
     Held(Held),
     /// A Unix socket, made with mode 0600; a stale file is replaced, a live one is an error.
     Unix(PathBuf),
+    /// As `Unix`, for clients that are handed a shared-memory ring (Linux).
+    Ring(PathBuf),
     /// A named listener of the simulated world.
     Simulated(String),
 }
@@ -197,6 +201,8 @@ pub enum Local {
     Tcp(SocketAddr),
     /// A path.
     Unix(PathBuf),
+    /// A path where rings are handed out.
+    Ring(PathBuf),
     /// A name.
     Simulated(String),
 }

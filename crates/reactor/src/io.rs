@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use kern_terms::{CoreId, Instant, Key, Slab};
 
 use crate::driver::Driver;
+use crate::driver::chunks::Chunks;
 use crate::event::{Closed, Command, Event, Listen, Local, Signal, Target, Watermarks};
 use crate::lanes::{Directory, Envelope, Lane, Lanes, running};
 use crate::load::Load;
@@ -38,6 +40,12 @@ pub struct Io<P> {
     pub(crate) pool: SendPool,
     /// Streams with something to flush.
     pub(crate) dirty: Vec<Key>,
+    /// Rings to look at in the next turn, those that say at the end of this one that they sleep,
+    /// and how many there are.
+    pub(crate) rings_due: Vec<Key>,
+    pub(crate) rings_awake: Vec<Key>,
+    pub(crate) rings: usize,
+    pub(crate) chunks: Rc<Chunks>,
     /// Streams to be removed when the turn ends.
     pub(crate) doomed: Vec<Key>,
 
@@ -130,6 +138,10 @@ impl<P: Send + 'static> Io<P> {
             timers: Wheel::new(now),
             pool: SendPool::default(),
             dirty: Vec::new(),
+            rings_due: Vec::new(),
+            rings_awake: Vec::new(),
+            rings: 0,
+            chunks: Rc::new(Chunks::default()),
             doomed: Vec::new(),
             ready: VecDeque::new(),
             later: Vec::new(),
@@ -302,6 +314,10 @@ impl<P: Send + 'static> Io<P> {
             return;
         }
         state.receiving = on;
+        if state.ring.is_some() {
+            // Its socket goes on telling when there is room, and of the peer's end.
+            return self.ring_due(stream);
+        }
         match state.phase {
             Phase::Open => self.driver.receive(stream, on),
             // Applied when it opens: connecting and agreeing on TLS need to receive.

@@ -6,7 +6,7 @@
 //! Invariants: an app is only ever called on its own core; a stream never changes core once it
 //! was handed to an app; nothing an app closes is destroyed before the turn ends.
 //!
-//! Reading order: [`event`], [`io`], `turn`, `stream` with `send`, `close`, `dial`, `tls` and `accept`,
+//! Reading order: [`event`], [`io`], `turn`, `stream` with `send`, `close`, `dial`, `tls`, `ring` and `accept`,
 //! then `lanes`, `cluster`, `timer`, `watchdog`, and [`driver`].
 
 pub mod driver;
@@ -23,6 +23,7 @@ mod errands;
 mod lanes;
 mod load;
 mod post;
+mod ring;
 mod send;
 mod stream;
 mod timer;

@@ -9,6 +9,10 @@ pub const CORES_MAX: usize = kern_terms::FlightId::CORES_MAX;
 /// (the default high watermark), and half of this many starts shortening scaled timers.
 pub const STREAMS_MAX: usize = 32_768;
 
+/// Rings one core keeps open: each is 4.3 MiB of memory once its peer has touched all of it, so 1.1 GiB
+/// at the very most.
+pub const RINGS_MAX: usize = 256;
+
 /// Connections the kernel holds for a listener that is slow to accept.
 pub const LISTEN_BACKLOG: i32 = 1024;
 

@@ -69,6 +69,7 @@ impl<P: Send + 'static> Io<P> {
         // What flushing itself marked waits for the next turn.
         std::mem::swap(&mut dirty, &mut self.dirty);
         self.dirty.append(&mut dirty);
+        self.rings_sleep();
     }
 
     fn flush_stream(&mut self, key: Key) {
@@ -77,6 +78,9 @@ impl<P: Send + 'static> Io<P> {
         let ready = matches!(stream.phase, Phase::Handshaking | Phase::Open | Phase::Lingering);
         if !ready || !stream.wired || stream.sending {
             return;
+        }
+        if stream.ring.is_some() {
+            return self.ring_flush(key);
         }
         if let Some(tls) = &mut stream.tls {
             let mut wire = self.pool.buffer();
@@ -141,13 +145,7 @@ impl<P: Send + 'static> Io<P> {
     }
 
     fn after_sent(&mut self, key: Key) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
-        if stream.above && stream.queued_bytes() <= stream.watermarks.low_bytes {
-            stream.above = false;
-            if stream.phase == Phase::Open {
-                self.emit(Event::Drained { stream: key });
-            }
-        }
+        self.drained_below(key);
         let Some(stream) = self.streams.get_mut(key) else { return };
         let more =
             !stream.pieces.is_empty() || stream.tls.as_ref().is_some_and(|t| t.wants_write());
@@ -158,12 +156,26 @@ impl<P: Send + 'static> Io<P> {
         }
     }
 
+    /// Tells the app if the queue has fallen below the low mark.
+    pub(crate) fn drained_below(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.above && stream.queued_bytes() <= stream.watermarks.low_bytes {
+            stream.above = false;
+            if stream.phase == Phase::Open {
+                self.emit(Event::Drained { stream: key });
+            }
+        }
+    }
+
     /// Everything queued has left.
-    fn emptied(&mut self, key: Key) {
+    pub(crate) fn emptied(&mut self, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.finish == Finish::Asked && stream.phase != Phase::Handshaking {
             stream.finish = Finish::Done;
-            self.driver.finish(key);
+            match stream.ring {
+                Some(_) => self.ring_finish(key),
+                None => self.driver.finish(key),
+            }
             self.after_finish(key);
         }
     }

@@ -11,6 +11,7 @@ use crate::dial::Dial;
 use crate::driver::{Batch, Piece};
 use crate::event::Watermarks;
 use crate::limits::{SEND_BUFFER_KEPT_BYTES, SEND_BUFFERS_KEPT};
+use crate::ring::Ring;
 use crate::tls::Tls;
 
 /// Where a stream is in its life.
@@ -82,6 +83,7 @@ pub(crate) struct Stream {
     pub(crate) timer: Option<Key>,
     pub(crate) dial: Option<Box<Dial>>,
     pub(crate) tls: Option<Box<Tls>>,
+    pub(crate) ring: Option<Box<Ring>>,
     /// In the core's list of streams to flush.
     pub(crate) dirty: bool,
     /// Counts in the lane's connections.
@@ -108,6 +110,7 @@ impl Stream {
             timer: None,
             dial: None,
             tls: None,
+            ring: None,
             dirty: false,
             accepted: false,
         }

@@ -85,6 +85,7 @@ impl<A: App> Core<A> {
             || !io.this_turn.is_empty()
             || !io.own.is_empty()
             || !io.dirty.is_empty()
+            || !io.rings_due.is_empty()
             || io.lane.depth() > 0;
         if pending {
             return Some(Instant::ZERO);
@@ -116,6 +117,7 @@ impl<A: App> Core<A> {
             self.dispatch(event);
         }
         self.take_completions();
+        self.take_rings();
         self.take_posts();
         self.take_timers();
         self.take_callbacks();
@@ -170,6 +172,18 @@ impl<A: App> Core<A> {
             }
         }
         self.completions = completions;
+    }
+
+    /// Looks at the rings that have something to do, as far as known.
+    fn take_rings(&mut self) {
+        for key in std::mem::take(&mut self.io.rings_due) {
+            self.io.translating = true;
+            self.io.ring_look(key);
+            self.io.translating = false;
+            while let Some(event) = self.io.ready.pop_front() {
+                self.dispatch(event);
+            }
+        }
     }
 
     fn take_posts(&mut self) {
@@ -292,6 +306,9 @@ impl<P: Send + 'static> Io<P> {
 
     fn received(&mut self, key: Key, chunk: Chunk) {
         let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.ring.is_some() {
+            return self.ring_look(key);
+        }
         self.stats.received_bytes += chunk.len() as u64;
         let Some(tls) = &mut stream.tls else {
             return self.emit(Event::Received { stream: key, chunk });
@@ -320,6 +337,9 @@ impl<P: Send + 'static> Io<P> {
     /// The driver saw the peer's end. Over TLS it counts only if the peer also said so.
     fn wire_ended(&mut self, key: Key, result: std::io::Result<()>) {
         let Some(stream) = self.streams.get(key) else { return };
+        if stream.ring.is_some() {
+            return self.ring_cut(key);
+        }
         let cut = stream.tls.is_some() && !stream.read_ended && stream.phase == Phase::Open;
         let result = match result {
             Ok(()) if cut => {

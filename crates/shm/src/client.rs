@@ -226,7 +226,7 @@ impl Client {
             Err(Error::Gone) => self.gone = true,
             other => other?,
         }
-        Ok(!self.gone && self.link.arm(false))
+        Ok(!self.gone && self.link.arm(true, false))
     }
 
     /// Takes pieces of one message until it is whole (`true`) or there are no more.
@@ -251,7 +251,7 @@ impl Client {
 
     /// Nothing is there: perhaps nothing will ever be.
     fn nothing(&mut self) -> Result<bool, Error> {
-        if self.link.is_over()? || (self.gone && !self.link.changed(false)) {
+        if self.link.is_over()? || (self.gone && !self.link.changed(true, false)) {
             return Err(Error::Gone);
         }
         Ok(false)
@@ -271,14 +271,14 @@ impl Client {
     fn wait(&mut self, wants_room: bool, until: Option<Instant>) -> Result<(), Error> {
         self.link.tell();
         let link = &self.link;
-        if self.spinner.spin(until, || link.changed(wants_room)) {
+        if self.spinner.spin(until, || link.changed(true, wants_room)) {
             return Ok(());
         }
         if self.gone {
             return Ok(());
         }
         let heard = self.link.peer_bell.load(Ordering::Acquire);
-        if !self.link.arm(wants_room) {
+        if !self.link.arm(true, wants_room) {
             return Ok(());
         }
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -288,7 +288,7 @@ impl Client {
             (WakeBy::Futex, _) => {
                 let slice = left.unwrap_or(FUTEX_SLICE).min(FUTEX_SLICE);
                 wait::on_bell(&self.link.peer_bell, heard, slice)?;
-                look = !self.link.changed(wants_room);
+                look = !self.link.changed(true, wants_room);
             }
             _ => std::thread::yield_now(),
         }

@@ -143,11 +143,11 @@ impl Link {
         }
     }
 
-    /// Tells, then says that we sleep until the socket is readable (or the bell rings). `false`:
-    /// there is something to take, or room where that is waited for; do not sleep.
-    pub fn arm(&mut self, wants_room: bool) -> bool {
+    /// Tells, then says that we sleep until the socket is readable (or the bell rings), waiting for
+    /// `data` to take or `room` for what was only put in part. `false`: it is there, do not sleep.
+    pub fn arm(&mut self, data: bool, room: bool) -> bool {
         self.tell();
-        self.pace.fall_asleep(wants_room)
+        self.pace.fall_asleep(data, room)
     }
 
     /// Says that we are awake. Not needed for correctness; it spares the peer wakes.
@@ -156,8 +156,8 @@ impl Link {
     }
 
     /// Whether [`Link::arm`] would say that there is something to do.
-    pub fn changed(&self, wants_room: bool) -> bool {
-        self.pace.changed(wants_room)
+    pub fn changed(&self, data: bool, room: bool) -> bool {
+        self.pace.changed(data, room)
     }
 
     /// How the peer is to wake us.

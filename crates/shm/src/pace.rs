@@ -171,13 +171,13 @@ impl<W: Word> Pace<W> {
     /// Says that we sleep. `false`: there is something to do, stay awake.
     ///
     /// Everything must have been told before.
-    pub(crate) fn fall_asleep(&mut self, wants_room: bool) -> bool {
+    pub(crate) fn fall_asleep(&mut self, data: bool, wants_room: bool) -> bool {
         debug_assert!(self.tail == self.told_tail && self.head == self.told_head, "all is told");
         self.sleeps = self.sleeps.wrapping_add(1);
         let room = if wants_room { SLEEP_WANTS_ROOM } else { 0 };
         self.own.sleep.store((self.sleeps << SLEEP_SHIFT) | room | SLEEP_ASLEEP, Relaxed);
         W::fence();
-        let sleeps = !self.changed(wants_room);
+        let sleeps = !self.changed(data, wants_room);
         if !sleeps {
             self.awake();
         }
@@ -189,10 +189,11 @@ impl<W: Word> Pace<W> {
         self.own.sleep.store(self.sleeps << SLEEP_SHIFT, Relaxed);
     }
 
-    /// Whether there is something to take, or half of our ring is free where that is waited for.
-    pub(crate) fn changed(&self, wants_room: bool) -> bool {
-        self.peer.tail.load(Acquire) != self.head
-            || (!self.ended && self.peer_finished())
+    /// Whether there is something to take, or half of our ring is free, where that is waited for.
+    pub(crate) fn changed(&self, data: bool, wants_room: bool) -> bool {
+        let comes =
+            || self.peer.tail.load(Acquire) != self.head || (!self.ended && self.peer_finished());
+        (data && comes())
             || (wants_room
                 && self.tail.wrapping_sub(self.peer.head.load(Acquire)) <= self.own_ring / 2)
     }

@@ -76,7 +76,7 @@ fn produce(world: &World, values: u32, batch: u32) {
             if pace.tell() {
                 world.bells[1].notify();
             }
-            if pace.fall_asleep(true) {
+            if pace.fall_asleep(true, true) {
                 world.bells[0].wait();
                 pace.awake();
             }
@@ -108,7 +108,7 @@ fn consume(world: &World) -> Vec<u32> {
         if pace.is_over().unwrap() {
             return values;
         }
-        if pace.fall_asleep(false) {
+        if pace.fall_asleep(true, false) {
             world.bells[1].wait();
             pace.awake();
         }

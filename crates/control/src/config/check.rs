@@ -17,7 +17,8 @@ use crate::plan::{Cores, Driver, Limits, LogFormat, LogPlan, Plan, ServePlan};
 use crate::secret::{Scope, Syntax, anchored};
 
 const TOP: &[&str] = &["serve", "limits", "log", "discover", "upstream"];
-const SERVE: &[&str] = &["listen", "unix", "cores", "driver", "allowed_hosts", "allowed_origins"];
+const SERVE: &[&str] =
+    &["listen", "unix", "ring", "cores", "driver", "allowed_hosts", "allowed_origins"];
 const LOG: &[&str] = &["level", "format"];
 const DISCOVER: &[&str] = &["clients", "project", "skip"];
 const LIMITS: &[&str] = &[
@@ -104,6 +105,7 @@ fn serve(reader: &mut Reader<'_>, section: Section<'_>, scope: &Scope<'_>) -> Se
         }
     }
     plan.unix = reader.word(section, "unix").map(|(text, _)| anchored(text, scope));
+    plan.ring = reader.word(section, "ring").map(|(text, _)| anchored(text, scope));
     plan.cores = cores(reader, section);
     let drivers =
         [("auto", Driver::Auto), ("uring", Driver::Uring), ("portable", Driver::Portable)];

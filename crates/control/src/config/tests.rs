@@ -38,6 +38,7 @@ const FULL: &str = r#"
 [serve]
 listen = "localhost:8000"
 unix = "run/kern.sock"
+ring = "run/kern.ring"
 cores = 4
 driver = "portable"
 allowed_hosts = ["Kern.example.com", "other:80"]
@@ -88,6 +89,7 @@ fn every_setting_reaches_the_plan() {
     let serve = ServePlan {
         listen: Some(([127, 0, 0, 1], 8000).into()),
         unix: Some("/conf/run/kern.sock".into()),
+        ring: Some("/conf/run/kern.ring".into()),
         stdio: false,
         cores: Cores::Exactly(4.try_into().expect("not zero")),
         driver: Driver::Portable,

@@ -17,7 +17,7 @@ use crate::secret::{Scope, Template};
 
 const COMMON: &[&str] =
     &["instances", "timeout", "start_timeout", "enabled", "include_tools", "exclude_tools"];
-const COMMAND: &[&str] = &["command", "args", "env", "env_file", "cwd"];
+const COMMAND: &[&str] = &["command", "args", "env", "env_file", "cwd", "ring"];
 const URL: &[&str] = &["url", "headers", "transport"];
 const BUILTIN: &[&str] = &["builtin"];
 
@@ -186,6 +186,7 @@ fn command(
     let env = reader.pairs(section, "env");
     let env_file = reader.word(section, "env_file");
     let cwd = reader.word(section, "cwd");
+    let ring = reader.boolean(section, "ring").unwrap_or(false);
     if let Some((text, span)) = &word {
         if text.trim().is_empty() {
             reader.problem(span, format!("`{}` is empty", section.dotted("command")));
@@ -223,7 +224,7 @@ fn command(
         env_file.and_then(|word| template(reader, section, "env_file", word, scope)).map(anchor);
     let cwd = cwd.and_then(|word| template(reader, section, "cwd", word, scope)).map(anchor);
     let env = variables.into_iter().collect();
-    Some(CommandPlan { program: program?, args, env, env_file, cwd })
+    Some(CommandPlan { program: program?, args, env, env_file, cwd, ring })
 }
 
 /// The words of a command that somebody wrote as one, when that is what it looks like: it is no

@@ -97,6 +97,7 @@ mod tests {
             env: Vec::new(),
             env_file: None,
             cwd: None,
+            ring: false,
         })
     }
 
@@ -122,6 +123,7 @@ mod tests {
             env: Vec::new(),
             env_file: None,
             cwd: None,
+            ring: false,
         });
         assert!(leads_back(&tricky, listen));
         for words in [

@@ -259,6 +259,7 @@ impl Context<'_> {
             args,
             env,
             env_file: env_file.map(|path| self.path(path)).transpose()?,
+            ring: false,
             cwd: match cwd {
                 Some(path) => Some(self.path(path)?),
                 None => folder().map(Template::literal),

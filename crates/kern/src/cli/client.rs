@@ -244,6 +244,7 @@ fn command(words: &[String], around: &Surroundings) -> Kind {
         env: env.map(|(name, value)| (name.clone(), Template::literal(value))).collect(),
         env_file: None,
         cwd: Some(Template::literal(around.cwd.display().to_string())),
+        ring: false,
     })
 }
 

@@ -101,6 +101,9 @@ struct ServeArgs {
     /// Also serve on a Unix socket: HTTP, or one JSON message a line.
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
+    /// Also hand out shared-memory rings at a Unix socket (Linux).
+    #[arg(long, value_name = "PATH")]
+    ring: Option<PathBuf>,
     /// Number of event loops. Default: one for each processor.
     #[arg(long, value_name = "N")]
     cores: Option<std::num::NonZeroU8>,
@@ -129,6 +132,7 @@ impl ServeArgs {
             listen: self.listen,
             stdio: self.stdio,
             unix: self.unix.clone(),
+            ring: self.ring.clone(),
             cores: self.cores.map(Cores::Exactly),
             driver: self.driver.map(|driver| match driver {
                 DriverArg::Auto => Driver::Auto,

@@ -154,12 +154,13 @@ fn hold_port(plan: &mut Plan, cores: usize) -> Result<Option<Held>, String> {
     Ok(Some(held))
 }
 
-/// Where each core listens: TCP on all of them, a Unix socket on the first.
+/// Where each core listens: TCP on all of them, Unix sockets on the first.
 fn listens(
     plan: &Plan,
     held: Option<Held>,
 ) -> impl Fn(CoreId) -> Vec<Listen> + Send + Sync + Clone + use<> {
     let (address, unix) = (plan.serve.listen, plan.serve.unix.clone());
+    let ring = plan.serve.ring.clone();
     let shared = core_count(plan) > 1;
     move |core| {
         let first = core.0 == 0;
@@ -168,7 +169,8 @@ fn listens(
             None => address.map(|address| Listen::Tcp { address, shared }),
         };
         let unix = unix.clone().filter(|_| first).map(Listen::Unix);
-        tcp.into_iter().chain(unix).collect()
+        let ring = ring.clone().filter(|_| first).map(Listen::Ring);
+        tcp.into_iter().chain(unix).chain(ring).collect()
     }
 }
 
@@ -202,6 +204,7 @@ fn say_where(
                     }
                 }
                 Local::Unix(path) => tracing::info!("serving at {}", path.display()),
+                Local::Ring(path) => tracing::info!("handing out rings at {}", path.display()),
                 Local::Simulated(_) => {}
             }
             said.push(local);
@@ -210,7 +213,7 @@ fn say_where(
     if plan.serve.stdio {
         tracing::info!("serving on stdin and stdout");
     } else if expected == 0 {
-        return Err("nowhere to serve: give --listen, --unix or --stdio".into());
+        return Err("nowhere to serve: give --listen, --unix, --ring or --stdio".into());
     }
     Ok(())
 }
@@ -250,10 +253,12 @@ impl Reload {
         };
         let mut plan = loaded.plan;
         // What only a new start can change stays as it is.
-        if (&plan.serve.unix, plan.serve.cores, plan.serve.driver)
-            != (&self.plan.serve.unix, self.plan.serve.cores, self.plan.serve.driver)
-        {
-            tracing::warn!("unix, cores and driver of [serve] change with the next start");
+        let fixed = |plan: &Plan| {
+            let serve = &plan.serve;
+            (serve.unix.clone(), serve.ring.clone(), serve.cores, serve.driver)
+        };
+        if fixed(&plan) != fixed(&self.plan) {
+            tracing::warn!("unix, ring, cores and driver of [serve] change with the next start");
         }
         let mut serve = self.plan.serve.clone();
         serve.allowed_hosts = plan.serve.allowed_hosts.clone();

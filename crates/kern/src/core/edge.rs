@@ -134,7 +134,9 @@ impl Core {
             let shown = made.map_err(|error| match at {
                 Listen::Tcp { address, .. } => format!("cannot listen on {address}: {error}"),
                 Listen::Held(held) => format!("cannot listen on {}: {error}", held.address()),
-                Listen::Unix(path) => format!("cannot listen on {}: {error}", path.display()),
+                Listen::Unix(path) | Listen::Ring(path) => {
+                    format!("cannot listen on {}: {error}", path.display())
+                }
                 Listen::Simulated(name) => format!("cannot listen on {name}: {error}"),
             });
             // Nobody waits any more if the start was given up.
@@ -166,6 +168,9 @@ impl Core {
         match peer {
             Peer::Unix { .. } => {
                 self.add_edge(io, stream, true, Kind::Unknown { head: Vec::new() });
+            }
+            Peer::Ring { .. } => {
+                self.add_line(io, stream, None);
             }
             Peer::Tcp(_) | Peer::Simulated(_) => {
                 let kind = self.new_http();

@@ -29,6 +29,8 @@ const PATIENCE_EACH: [Duration; 2] = [Duration::from_secs(2), Duration::from_sec
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Bytes queued for a child that does not read its stdin, beyond which calls are refused.
 const UNREAD_BYTES_MAX: usize = 16 << 20;
+/// Names the descriptor of a server's ring socket; see docs/shm-layout.md.
+const RING_FD: &str = "KERN_RING_FD";
 /// Longest line of a child's stderr that is kept.
 const ERROR_LINE_BYTES_MAX: usize = 8 << 10;
 /// Lines of a child's stderr that are kept for the reason of its end, and the length of each.
@@ -42,7 +44,8 @@ impl Core {
         let Some(hosted) = self.hosted.get(key) else { return };
         let Ok(Launch::Command(launch)) = &hosted.spec.launch else { return };
         let command = command(launch, keeper.as_deref());
-        let child = match io.spawn(&command) {
+        let spawned = if launch.ring { io.spawn_ring(&command) } else { io.spawn(&command) };
+        let child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 let why = format!("cannot start {:?}: {error}", launch.argument_zero);
@@ -464,8 +467,10 @@ fn command(launch: &CommandLaunch, keeper: Option<&std::path::Path>) -> Command 
             (keeper.display().to_string(), args)
         }
     };
-    let env =
-        launch.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    let own = launch.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    // Its stdin: the only descriptor that every launcher in between hands down.
+    let ring = launch.ring.then(|| (RING_FD.to_owned(), "0".to_owned()));
+    let env = own.chain(ring).collect();
     Command { program, args, env, cwd: Some(launch.cwd.clone()) }
 }
 

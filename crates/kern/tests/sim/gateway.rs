@@ -52,6 +52,7 @@ fn launch(name: &str, reach: Reach) -> Launch {
             args: Vec::new(),
             env: Vec::new(),
             cwd: "/".into(),
+            ring: false,
         }),
         Reach::Http => Launch::Remote(Remote {
             endpoint: Endpoint::parse(&format!("http://{name}.test/mcp")).expect("a URL"),

@@ -27,7 +27,7 @@
 //! Where to put things: `unix/` holds what every Unix driver needs (sockets, processes, signals,
 //! stdio) as functions that return plain descriptors.
 
-mod chunks;
+pub(crate) mod chunks;
 mod entropy;
 mod names;
 pub mod portable;
@@ -245,6 +245,17 @@ pub trait Driver {
     /// Starts a child in a process group of its own; `pipes` is its stdin and stdout as one
     /// stream, `errors` its stderr. Returns the process id.
     fn spawn(&mut self, child: Key, pipes: Key, errors: Key, command: &Command) -> io::Result<u32>;
+    /// Starts a child as [`Driver::spawn`] does, but with a socket as its stdin, and its stdout joined
+    /// to its stderr.
+    fn spawn_on(
+        &mut self,
+        _child: Key,
+        _errors: Key,
+        _stdin: Socket,
+        _command: &Command,
+    ) -> io::Result<u32> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Signals the child's whole group.
     fn signal(&mut self, child: Key, signal: Signal) -> io::Result<()>;
     /// Asks for [`Completion::Signal`] instead of the default action.

@@ -195,6 +195,17 @@ impl Portable {
         }
     }
 
+    fn add_child(&mut self, key: Key, mut process: platform::Process) -> io::Result<()> {
+        let registry = self.poll.registry();
+        let mut result = Ok(());
+        let source = self.sources.insert_with(|source| {
+            result = process.register(registry, token(source));
+            Source::Child(Child { key, process })
+        });
+        self.children.set(key, source);
+        result
+    }
+
     fn drop_child(&mut self, key: Key) {
         let Some(source) = self.children.remove(key) else { return };
         if let Some(Source::Child(mut child)) = self.sources.remove(source) {
@@ -313,20 +324,32 @@ impl Driver for Portable {
     }
 
     fn spawn(&mut self, child: Key, pipes: Key, errors: Key, command: &Command) -> io::Result<u32> {
-        let mut started = platform::spawn(command)?;
+        let started = platform::spawn(command)?;
         let pid = started.process.id();
-        let registry = self.poll.registry();
-        let mut result = Ok(());
-        let source = self.sources.insert_with(|source| {
-            result = started.process.register(registry, token(source));
-            Source::Child(Child { key: child, process: started.process })
-        });
-        self.children.set(child, source);
-        let result = result
+        let result = self
+            .add_child(child, started.process)
             .and_then(|()| self.add_stream(pipes, started.pipes, false))
             .and_then(|()| self.add_stream(errors, started.errors, false));
         if let Err(error) = result {
             self.drop_stream(pipes);
+            self.drop_child(child);
+            return Err(error);
+        }
+        Ok(pid)
+    }
+
+    #[cfg(unix)]
+    fn spawn_on(
+        &mut self,
+        child: Key,
+        errors: Key,
+        stdin: Socket,
+        command: &Command,
+    ) -> io::Result<u32> {
+        let (process, output) = platform::spawn_on(command, stdin)?;
+        let pid = process.id();
+        let added = self.add_child(child, process);
+        if let Err(error) = added.and_then(|()| self.add_stream(errors, output, false)) {
             self.drop_child(child);
             return Err(error);
         }

@@ -41,7 +41,7 @@ impl Listener {
             Listen::Tcp { shared: true, .. } | Listen::Held(_) => {
                 return Err(unsupported("listening on one address with several cores"));
             }
-            Listen::Unix(_) => return Err(no_unix_sockets()),
+            Listen::Unix(_) | Listen::Ring(_) => return Err(no_unix_sockets()),
             Listen::Simulated(_) => return Err(unsupported("a simulated listener")),
         };
         let domain = Domain::for_address(address);

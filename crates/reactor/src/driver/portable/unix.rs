@@ -36,10 +36,10 @@ impl Listener {
                 let local = Local::Tcp(held.address());
                 Ok((Self::Tcp(mio::net::TcpListener::from_std(held.listener()?)), local))
             }
-            Listen::Unix(path) => {
+            Listen::Unix(path) | Listen::Ring(path) => {
                 let (listener, file) = socket::listen_unix(path)?;
                 let listener = mio::net::UnixListener::from_std(listener);
-                Ok((Self::Unix(listener, file), Local::Unix(path.clone())))
+                Ok((Self::Unix(listener, file), socket::local_unix(at, path)))
             }
             Listen::Simulated(_) => Err(unsupported("this listener")),
         }
@@ -219,6 +219,14 @@ pub(super) fn spawn(command: &Command) -> io::Result<Started> {
         pipes: Wire::pipes(started.stdout, Write::Own(started.stdin)),
         errors: Wire::pipes(started.stderr, Write::None),
     })
+}
+
+/// Starts a child with a socket as its stdin; its stdout and stderr are one stream.
+pub(super) fn spawn_on(command: &Command, stdin: Socket) -> io::Result<(Process, Wire)> {
+    let Socket::Unix(stdin) = stdin else { return Err(unsupported("this socket")) };
+    let started = process::spawn_on(command, stdin.into())?;
+    let process = Process { running: started.process, exit: started.exit };
+    Ok((process, Wire::pipes(started.output, Write::None)))
 }
 
 impl Process {

@@ -250,7 +250,7 @@ impl Driver for SimDriver {
         Ok(match at {
             Listen::Tcp { address, .. } => Local::Tcp(address),
             Listen::Held(held) => Local::Tcp(held.address()),
-            Listen::Unix(path) => Local::Unix(path),
+            Listen::Unix(path) | Listen::Ring(path) => Local::Unix(path),
             Listen::Simulated(name) => Local::Simulated(name),
         })
     }

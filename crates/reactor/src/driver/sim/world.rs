@@ -328,7 +328,7 @@ pub(super) fn listen_name(at: &Listen) -> String {
     match at {
         Listen::Tcp { address, .. } => format!("tcp:{address}"),
         Listen::Held(held) => format!("tcp:{}", held.address()),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Unix(path) | Listen::Ring(path) => format!("unix:{}", path.display()),
         Listen::Simulated(name) => format!("sim:{name}"),
     }
 }

@@ -33,15 +33,32 @@ pub(crate) struct Started {
     pub(crate) exit: OwnedFd,
 }
 
-/// Starts `command`.
-pub(crate) fn spawn(command: &Command) -> io::Result<Started> {
+/// A child with a socket as its stdin.
+#[derive(Debug)]
+pub(crate) struct StartedOn {
+    pub(crate) process: Process,
+    /// Its stdout and stderr.
+    pub(crate) output: OwnedFd,
+    /// Becomes readable when the child has ended.
+    pub(crate) exit: OwnedFd,
+}
+
+/// How `command` is started, in a group of its own.
+fn prepare(command: &Command) -> std::process::Command {
     let mut builder = std::process::Command::new(find(command));
     builder.args(&command.args).env_clear();
     builder.envs(command.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = &command.cwd {
         builder.current_dir(cwd);
     }
-    builder.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    builder.process_group(0);
+    builder
+}
+
+/// Starts `command`.
+pub(crate) fn spawn(command: &Command) -> io::Result<Started> {
+    let mut builder = prepare(command);
+    builder.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = builder.spawn()?;
     let stdin = OwnedFd::from(child.stdin.take().expect("stdin is piped"));
     let stdout = OwnedFd::from(child.stdout.take().expect("stdout is piped"));
@@ -52,6 +69,19 @@ pub(crate) fn spawn(command: &Command) -> io::Result<Started> {
     }
     let exit = watch_exit(process.pid())?;
     Ok(Started { process, stdin, stdout, stderr, exit })
+}
+
+/// Starts `command` with `stdin`; what it writes comes out of one pipe.
+pub(crate) fn spawn_on(command: &Command, stdin: OwnedFd) -> io::Result<StartedOn> {
+    let (output, writer) = io::pipe()?;
+    let mut builder = prepare(command);
+    builder.stdin(stdin).stdout(writer.try_clone()?).stderr(writer);
+    let child = builder.spawn()?;
+    let process = Process { child, reaped: false };
+    let output = OwnedFd::from(output);
+    set_nonblocking(&output)?;
+    let exit = watch_exit(process.pid())?;
+    Ok(StartedOn { process, output, exit })
 }
 
 impl Process {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::event::{Listen, Local};
 use crate::limits::LISTEN_BACKLOG;
 
 /// Opens a listening TCP socket; `shared` lets several cores listen on the same address.
@@ -54,6 +55,14 @@ impl Drop for SocketFile {
             // Failing leaves a stale file, which the next listener replaces.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Where somebody who listens at `path` listens.
+pub(crate) fn local_unix(at: &Listen, path: &Path) -> Local {
+    match at {
+        Listen::Ring(_) => Local::Ring(path.to_owned()),
+        _ => Local::Unix(path.to_owned()),
     }
 }
 

@@ -14,9 +14,9 @@ use super::Uring;
 use super::ring::Done;
 use super::stream::{End, Ends};
 use super::token::{Op, Token};
-use crate::driver::Completion;
 use crate::driver::unix::process::{self, Process};
 use crate::driver::unix::signal::Signals;
+use crate::driver::{Completion, Socket};
 use crate::event::{ChildExit, Command, Signal};
 
 /// A running child.
@@ -43,10 +43,30 @@ impl Uring {
         let id = started.process.id();
         self.open(pipes, Ends::Apart { input, output });
         self.open(errors, Ends::Apart { input: stderr, output: None });
-        let running = Running { name, process: started.process, exit: started.exit };
-        let entry = self.children.bind(name, running);
-        self.watch_child(entry);
+        self.keep_child(Running { name, process: started.process, exit: started.exit });
         Ok(id)
+    }
+
+    /// Starts a child with a socket as its stdin; its stdout and stderr are one stream.
+    pub(super) fn start_child_on(
+        &mut self,
+        name: Key,
+        errors: Key,
+        stdin: Socket,
+        command: &Command,
+    ) -> io::Result<u32> {
+        let Socket::Unix(stdin) = stdin else { return Err(io::ErrorKind::Unsupported.into()) };
+        let started = process::spawn_on(command, stdin.into())?;
+        let output = Some(End::new(started.output)?);
+        let id = started.process.id();
+        self.open(errors, Ends::Apart { input: output, output: None });
+        self.keep_child(Running { name, process: started.process, exit: started.exit });
+        Ok(id)
+    }
+
+    fn keep_child(&mut self, running: Running) {
+        let entry = self.children.bind(running.name, running);
+        self.watch_child(entry);
     }
 
     fn watch_child(&mut self, entry: Key) {

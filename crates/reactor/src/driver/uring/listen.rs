@@ -48,9 +48,9 @@ impl Uring {
                 let local = Local::Tcp(held.address());
                 (OwnedFd::from(held.listener()?), None, local)
             }
-            Listen::Unix(path) => {
+            Listen::Unix(path) | Listen::Ring(path) => {
                 let (listener, file) = socket::listen_unix(path)?;
-                (OwnedFd::from(listener), Some(file), Local::Unix(path.clone()))
+                (OwnedFd::from(listener), Some(file), socket::local_unix(at, path))
             }
             Listen::Simulated(_) => return Err(io::ErrorKind::Unsupported.into()),
         };

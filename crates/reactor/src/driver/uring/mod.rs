@@ -280,6 +280,16 @@ impl Driver for Uring {
         self.start_child(child, pipes, errors, command)
     }
 
+    fn spawn_on(
+        &mut self,
+        child: Key,
+        errors: Key,
+        stdin: Socket,
+        command: &Command,
+    ) -> io::Result<u32> {
+        self.start_child_on(child, errors, stdin, command)
+    }
+
     fn signal(&mut self, child: Key, signal: Signal) -> io::Result<()> {
         self.signal_child(child, signal)
     }
