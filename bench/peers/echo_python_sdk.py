@@ -1,7 +1,8 @@
 """One echo tool on the official Python SDK, set up the way that makes it fastest.
 
 With `--sessions` clients of 2025-11-25 get sessions and event streams; without, JSON answers and no
-sessions. Clients of 2026-07-28 are served without a session either way.
+sessions. Clients of 2026-07-28 are served without a session either way. With `--stdio` instead of a
+port it serves who started it.
 """
 
 import sys
@@ -19,6 +20,9 @@ async def echo(message: str) -> str:
 
 
 def main() -> None:
+    if sys.argv[1] == "--stdio":
+        server.run("stdio")
+        return
     port = int(sys.argv[1])
     sessions = "--sessions" in sys.argv
     app = server.streamable_http_app(json_response=not sessions, stateless_http=not sessions)

@@ -5,14 +5,17 @@
 
 mod contextforge;
 mod effort;
+mod idle;
 mod machine;
 mod native;
 mod peers;
 mod proxy;
 mod report;
 mod rounds;
+mod scale;
 mod server;
 mod stage;
+mod stdio;
 mod svg;
 
 use std::path::Path;
@@ -30,6 +33,10 @@ enum What {
     Native(native::NativeArgs),
     /// Gateways in front of the same fast server
     Proxy(proxy::ProxyArgs),
+    /// Many clients on one child, next to a child for each
+    Stdio(stdio::StdioArgs),
+    /// One request's cost when there is more of everything; idle connections
+    Scale(scale::ScaleArgs),
     /// Install others' servers and gateways, to be measured against
     Peers(peers::PeersArgs),
 }
@@ -42,6 +49,8 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
     match &args.what {
         What::Native(args) => native::run(root, args),
         What::Proxy(args) => proxy::run(root, args),
+        What::Stdio(args) => stdio::run(root, args),
+        What::Scale(args) => scale::run(root, args),
         What::Peers(args) => peers::run(root, args),
     }
 }

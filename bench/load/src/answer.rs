@@ -26,9 +26,16 @@ pub(crate) struct Answer {
     /// The last head, and how its body ended.
     head: Vec<u8>,
     body: Option<Body>,
+    /// Whether it is a line instead of an answer of HTTP.
+    line: bool,
 }
 
 impl Answer {
+    /// Collects lines.
+    pub(crate) fn lines() -> Self {
+        Self { line: true, ..Self::default() }
+    }
+
     /// Adds received bytes; whether the answer is whole now.
     ///
     /// # Errors
@@ -37,6 +44,9 @@ impl Answer {
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > ANSWER_BYTES_MAX {
             return Err("an answer does not end".into());
+        }
+        if self.line {
+            return Ok(self.line_is_whole());
         }
         let known = !self.head.is_empty() && self.bytes.starts_with(&self.head);
         if !known {
@@ -55,6 +65,17 @@ impl Answer {
             }
             None => Err(self.surprise()),
         }
+    }
+
+    /// Whether a line with an answer is there; what a server says unasked is dropped.
+    fn line_is_whole(&mut self) -> bool {
+        while let Some(end) = memchr::memchr(b'\n', &self.bytes) {
+            if memmem::find(&self.bytes[..end], b"\"id\":").is_some() {
+                return end + 1 == self.bytes.len();
+            }
+            self.bytes.drain(..=end);
+        }
+        false
     }
 
     fn surprise(&self) -> String {
@@ -82,7 +103,7 @@ impl Answer {
     /// What it is instead.
     pub(crate) fn check(&self, question: &Question, era: Era) -> Result<(), String> {
         let body = &self.bytes[self.head.len()..];
-        let status_ok = self.head.starts_with(b"HTTP/1.1 200 ");
+        let status_ok = self.line || self.head.starts_with(b"HTTP/1.1 200 ");
         let right = match era {
             Era::Fixed => !body.is_empty(),
             Era::Modern | Era::Session | Era::Stateless => {
@@ -209,5 +230,20 @@ mod tests {
         assert_eq!(chunks_end(chunks.as_bytes()), Ok(Some(chunks.len())));
         check(&length(&body).replace("200 OK", "500 No"), &body, false);
         check("HTTP/1.1 200 OK\r\ncontent-length: 3", "1234", false);
+    }
+
+    #[test]
+    fn what_a_server_says_unasked_is_not_an_answer() {
+        let question = question();
+        let text = String::from_utf8(question.text().to_vec()).unwrap();
+        let id = String::from_utf8(question.id().to_vec()).unwrap();
+        let mut answer = Answer::lines();
+        assert_eq!(
+            answer.push(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n"),
+            Ok(false)
+        );
+        assert_eq!(answer.push(body(&id, &text, "").as_bytes()), Ok(false));
+        assert_eq!(answer.push(b"\n"), Ok(true));
+        answer.check(&question, Era::Session).unwrap();
     }
 }

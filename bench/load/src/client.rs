@@ -7,11 +7,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::answer::Answer;
 use crate::histogram::Histogram;
 use crate::options::Options;
+use crate::pipes::Process;
 use crate::proc;
 use crate::question::Question;
 
@@ -20,10 +21,18 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Bytes of text below which a request always fits the socket's empty buffer.
 const SMALL: usize = 8 << 10;
 
+/// How a server is reached.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Socket(mio::net::TcpStream),
+    /// A process that is ended with it.
+    Process(Process),
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: mio::net::TcpStream,
+    wire: Wire,
     question: Question,
     answer: Answer,
     session: Option<String>,
@@ -45,6 +54,8 @@ pub(crate) struct Counted {
     pub(crate) others_cpu: Duration,
     /// The server's memory at the end.
     pub(crate) rss_kib: u64,
+    /// How many processes the server has.
+    pub(crate) processes: usize,
     pub(crate) request_bytes: usize,
     pub(crate) answer_bytes: usize,
 }
@@ -60,27 +71,72 @@ struct Clocks {
 impl Clocks {
     fn read(options: &Options) -> Self {
         Self {
-            server: options.pid.map(proc::cpu_time).unwrap_or_default(),
-            load: proc::cpu_time(std::process::id()),
+            server: proc::cpu_time(&options.servers()),
+            load: proc::cpu_time(&[std::process::id()]),
             busy: options.server_core.map(proc::busy_time).unwrap_or_default(),
             at: Instant::now(),
         }
     }
 }
 
+impl Wire {
+    fn register(&mut self, at: &Registry, token: Token, wanted: Interest) -> std::io::Result<()> {
+        match self {
+            Self::Socket(socket) => at.register(socket, token, wanted),
+            Self::Process(process) => {
+                at.register(&mut process.output, token, Interest::READABLE)?;
+                match wanted.is_writable() {
+                    true => at.register(&mut process.input, token, Interest::WRITABLE),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.read(buffer),
+            Self::Process(process) => process.output.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.write(bytes),
+            Self::Process(process) => process.input.write(bytes),
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new(
-        stream: mio::net::TcpStream,
+        wire: Wire,
         question: Question,
         answer: Answer,
         session: Option<String>,
     ) -> Self {
-        Self { stream, question, answer, session, unsent: 0, sent: Instant::now() }
+        Self { wire, question, answer, session, unsent: 0, sent: Instant::now() }
     }
 
     /// Its session's id.
     pub(crate) fn session(&self) -> Option<&str> {
         self.session.as_deref()
+    }
+
+    /// Whether the server has closed the connection meanwhile: some do after seconds.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.wire {
+            Wire::Socket(socket) => match socket.peek(&mut [0]) {
+                Ok(count) => count == 0,
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            },
+            Wire::Process(_) => false,
+        }
+    }
+
+    /// Goes on over another connection.
+    pub(crate) fn rewire(&mut self, wire: Wire) {
+        self.wire = wire;
     }
 
     /// Sends the next request, which `now` is the time of.
@@ -96,7 +152,7 @@ impl Client {
     fn flush(&mut self) -> Result<(), String> {
         while self.unsent > 0 {
             let bytes = self.question.bytes();
-            match self.stream.write(&bytes[bytes.len() - self.unsent..]) {
+            match self.wire.write(&bytes[bytes.len() - self.unsent..]) {
                 Ok(count) => self.unsent -= count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -109,7 +165,7 @@ impl Client {
     /// Reads what came; whether the answer is whole and right.
     fn receive(&mut self, buffer: &mut [u8], options: &Options) -> Result<bool, String> {
         loop {
-            match self.stream.read(buffer) {
+            match self.wire.read(buffer) {
                 Ok(0) => return Err("the server closed a connection".into()),
                 Ok(count) => {
                     if self.answer.push(&buffer[..count])? {
@@ -138,12 +194,11 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
     let mut poll = Poll::new().map_err(failed)?;
     let mut events = Events::with_capacity(1024);
     for (at, client) in clients.iter_mut().enumerate() {
-        let registry = poll.registry();
         let wanted = match options.text_bytes {
             ..SMALL => Interest::READABLE,
             _ => Interest::READABLE | Interest::WRITABLE,
         };
-        registry.register(&mut client.stream, Token(at), wanted).map_err(failed)?;
+        client.wire.register(poll.registry(), Token(at), wanted).map_err(failed)?;
     }
     for client in clients.iter_mut() {
         client.send(Instant::now())?;
@@ -192,7 +247,8 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
             server_cpu,
             load_cpu: clocks.load.saturating_sub(start.load),
             others_cpu: busy.saturating_sub(server_cpu),
-            rss_kib: options.pid.map(proc::rss_kib).unwrap_or_default(),
+            rss_kib: proc::rss_kib(&options.servers()),
+            processes: options.servers().len(),
             request_bytes: clients.first().map_or(0, |client| client.question.bytes().len()),
             answer_bytes,
         });

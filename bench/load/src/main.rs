@@ -10,12 +10,15 @@
 mod answer;
 mod client;
 mod histogram;
+mod hold;
 mod options;
+mod pipes;
 mod proc;
 mod question;
 mod setup;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use options::Options;
 
@@ -34,7 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<String, String> {
+    if options.hold > 0 {
+        return hold::hold(options);
+    }
+    setup::idle_sessions(options)?;
+    let start = Instant::now();
     let mut clients = setup::connect(options)?;
+    let start = start.elapsed();
     let counted = client::drive(options, &mut clients);
     let ended = setup::goodbye(options, clients);
     let counted = counted?;
@@ -46,7 +55,8 @@ fn run(options: &Options) -> Result<String, String> {
         concat!(
             "{{\"requests\":{},\"seconds\":{:.6},\"p50_us\":{:.2},\"p99_us\":{:.2},",
             "\"p999_us\":{:.2},\"max_us\":{:.2},\"server_cpu_s\":{:.6},\"load_cpu_s\":{:.6},",
-            "\"others_cpu_s\":{:.6},\"rss_kib\":{},\"answer_bytes\":{},\"request_bytes\":{}}}"
+            "\"others_cpu_s\":{:.6},\"rss_kib\":{},\"answer_bytes\":{},\"request_bytes\":{},",
+            "\"processes\":{},\"start_s\":{:.6}}}"
         ),
         requests,
         seconds,
@@ -60,5 +70,7 @@ fn run(options: &Options) -> Result<String, String> {
         counted.rss_kib,
         counted.answer_bytes,
         counted.request_bytes,
+        counted.processes,
+        start.as_secs_f64(),
     ))
 }

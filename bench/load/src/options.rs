@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proc;
+
 /// How requests look and what their answers are held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Era {
@@ -37,12 +39,24 @@ pub(crate) struct Options {
     pub(crate) text_bytes: usize,
     /// The server's process: CPU time and memory of it and its descendants are read.
     pub(crate) pid: Option<u32>,
+    /// Whether its descendants count.
+    pub(crate) tree: bool,
+    /// Sessions that are opened first and then left alone, 0 to 20,000.
+    pub(crate) idle_sessions: usize,
+    /// Connections with a session each that are opened, and replaced one after the other instead of
+    /// being asked anything.
+    pub(crate) hold: usize,
+    /// How many of them are replaced in a second.
+    pub(crate) churn: u64,
+    /// The command of a server to be led through its stdin and stdout, one for each connection;
+    /// else one is asked over HTTP.
+    pub(crate) command: Vec<String>,
     /// The processor the server is bound to: how busy others keep it is measured.
     pub(crate) server_core: Option<usize>,
 }
 
 impl Options {
-    /// Reads `--name value` pairs.
+    /// Reads `--name value` pairs, and a command after `--`.
     ///
     /// # Errors
     /// What is missing or wrong.
@@ -57,17 +71,39 @@ impl Options {
             duration: Duration::from_secs(1),
             text_bytes: 64,
             pid: None,
+            tree: true,
+            idle_sessions: 0,
+            hold: 0,
+            churn: 0,
+            command: Vec::new(),
             server_core: None,
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
+            if name == "--" {
+                options.command = arguments.by_ref().collect();
+                break;
+            }
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             options.set(&name, &value).map_err(|()| format!("{name} cannot be {value:?}"))?;
         }
-        if options.address.port() == 0 {
-            return Err("--address HOST:PORT is missing".into());
+        if options.address.port() == 0 && options.command.is_empty() {
+            return Err("--address HOST:PORT or a command is missing".into());
         }
         Ok(options)
+    }
+
+    /// The server's processes at this moment.
+    pub(crate) fn servers(&self) -> Vec<u32> {
+        let own = std::process::id();
+        match self.pid {
+            _ if !self.command.is_empty() => {
+                proc::tree(own).into_iter().filter(|pid| *pid != own).collect()
+            }
+            Some(pid) if self.tree => proc::tree(pid),
+            Some(pid) => vec![pid],
+            None => Vec::new(),
+        }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), ()> {
@@ -93,6 +129,10 @@ impl Options {
             "--duration-ms" => self.duration = Duration::from_millis(number()?),
             "--text-bytes" => self.text_bytes = size(16, 1 << 20)?,
             "--pid" => self.pid = Some(value.parse().map_err(drop)?),
+            "--tree" => self.tree = value.parse().map_err(drop)?,
+            "--idle-sessions" => self.idle_sessions = size(0, 20_000)?,
+            "--hold" => self.hold = size(1, 20_000)?,
+            "--churn" => self.churn = number()?,
             "--server-core" => self.server_core = Some(size(0, 4095)?),
             _ => return Err(()),
         }

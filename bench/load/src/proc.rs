@@ -5,29 +5,28 @@
 use std::fs;
 use std::time::Duration;
 
-/// CPU time, user and system, of a process and all its descendants. The kernel brings it up to date
-/// every few milliseconds.
-pub(crate) fn cpu_time(pid: u32) -> Duration {
+/// CPU time, user and system, of some processes. The kernel brings it up to date every few
+/// milliseconds.
+pub(crate) fn cpu_time(pids: &[u32]) -> Duration {
     let mut nanos = 0;
-    for_tree(pid, &mut |pid| {
+    for pid in pids {
         for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let first = text.split_ascii_whitespace().next().and_then(|first| first.parse().ok());
             nanos += first.unwrap_or(0_u64);
         }
-    });
+    }
     Duration::from_nanos(nanos)
 }
 
-/// Memory of a process and all its descendants that is in RAM, KiB; what they share is divided
-/// among those that share it.
-pub(crate) fn rss_kib(pid: u32) -> u64 {
-    let mut kib = 0;
-    for_tree(pid, &mut |pid| {
+/// Memory of some processes that is in RAM, KiB; what they share is divided among those that share
+/// it.
+pub(crate) fn rss_kib(pids: &[u32]) -> u64 {
+    let one = |pid: &u32| {
         let whole = field(&format!("/proc/{pid}/smaps_rollup"), "Pss:");
-        kib += whole.or_else(|| field(&format!("/proc/{pid}/status"), "VmRSS:")).unwrap_or(0);
-    });
-    kib
+        whole.or_else(|| field(&format!("/proc/{pid}/status"), "VmRSS:")).unwrap_or(0)
+    };
+    pids.iter().map(one).sum()
 }
 
 /// The number after `name` at the start of a line.
@@ -37,15 +36,20 @@ fn field(path: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Calls `visit` with a process and all its descendants.
-fn for_tree(pid: u32, visit: &mut dyn FnMut(u32)) {
-    visit(pid);
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for child in children.split_ascii_whitespace().filter_map(|child| child.parse().ok()) {
-            for_tree(child, visit);
+/// A process and all its descendants.
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let mut at = 0;
+    while let Some(pid) = pids.get(at).copied() {
+        at += 1;
+        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            pids.extend(
+                children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
     }
+    pids
 }
 
 /// How long a processor was busy since the system started, whatever with: in steps of 10 ms.

@@ -40,8 +40,11 @@ impl Question {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":{FIRST},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"message":"{text}"}}{meta}}}}}"#
         );
-        let bytes = post(options, session, Some(("tools/call", Some(tool))), &body);
-        let start = bytes.len() - body.len();
+        let bytes = match options.command.is_empty() {
+            true => post(options, session, Some(("tools/call", Some(tool))), &body),
+            false => format!("{body}\n"),
+        };
+        let start = bytes.find(&body).expect("the body was written");
         let digits = FIRST.to_string();
         let id = start + body.find(&digits).expect("the id was written");
         let at = start + body.find(&text).expect("the text was written");
@@ -78,15 +81,18 @@ impl Question {
 }
 
 /// The greeting of a client of 2025-11-25.
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#;
+/// What follows the greeting.
+pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// The greeting over HTTP.
 pub(crate) fn initialize(options: &Options) -> String {
-    let body = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#;
-    post(options, None, None, body)
+    post(options, None, None, INITIALIZE)
 }
 
-/// What follows the greeting.
+/// What follows it over HTTP.
 pub(crate) fn initialized(options: &Options, session: Option<&str>) -> String {
-    let body = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    post(options, session, None, body)
+    post(options, session, None, INITIALIZED)
 }
 
 /// The end of a session.

@@ -1,16 +1,20 @@
-//! Opening and ending the connections of a run, one after another.
+//! Opening and ending the connections of a run.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::answer::Answer;
-use crate::client::Client;
+use crate::client::{Client, Wire};
 use crate::options::{Era, Options};
+use crate::pipes;
 use crate::question::{self, Question};
 
 /// Longest wait for an answer outside the counted time.
 const WAIT: Duration = Duration::from_secs(30);
+
+/// Connections that are opened at the same time.
+const PARALLEL: usize = 32;
 
 /// A connected client before its socket is made non-blocking.
 struct Blocking {
@@ -24,6 +28,8 @@ impl Blocking {
             .and_then(|socket| {
                 socket.set_nodelay(true)?;
                 socket.set_read_timeout(Some(WAIT))?;
+                // Closed with a reset: thousands of ports are not kept from the next run.
+                socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
                 Ok(socket)
             })
             .map_err(|error| format!("cannot connect to {}: {error}", options.address))?;
@@ -44,6 +50,14 @@ impl Blocking {
         }
     }
 
+    /// Opens a session; its id.
+    fn greet(&mut self, options: &Options) -> Result<String, String> {
+        self.ask(question::initialize(options).as_bytes())?;
+        let session = self.session().ok_or("the server opened no session")?;
+        self.ask(question::initialized(options, Some(&session)).as_bytes())?;
+        Ok(session)
+    }
+
     /// The session id in the last answer's head.
     fn session(&self) -> Option<String> {
         let head = String::from_utf8_lossy(self.answer.head());
@@ -54,37 +68,95 @@ impl Blocking {
     }
 }
 
+/// An open session.
+pub(crate) struct Held {
+    blocking: Blocking,
+    session: String,
+}
+
+impl Held {
+    /// Connects and greets.
+    ///
+    /// # Errors
+    /// When the server opens no session.
+    pub(crate) fn open(options: &Options) -> Result<Self, String> {
+        let mut blocking = Blocking::open(options)?;
+        let session = blocking.greet(options)?;
+        Ok(Self { blocking, session })
+    }
+
+    /// Ends the session, and the connection.
+    ///
+    /// # Errors
+    /// When the server does not end it.
+    pub(crate) fn close(mut self, options: &Options) -> Result<(), String> {
+        self.blocking.ask(question::delete(options, &self.session).as_bytes())
+    }
+}
+
+/// Opens sessions that nothing else is asked in, all through one connection.
+///
+/// # Errors
+/// The first that the server does not open.
+pub(crate) fn idle_sessions(options: &Options) -> Result<(), String> {
+    if options.idle_sessions == 0 {
+        return Ok(());
+    }
+    let mut blocking = Blocking::open(options)?;
+    (0..options.idle_sessions).try_for_each(|_| blocking.greet(options).map(drop))
+}
+
 /// Connects all clients, with their sessions; the first has had one right answer when this returns.
 /// (Not each: where answers take long, servers close the connections that wait for the others.)
 ///
 /// # Errors
 /// The first that failed.
 pub(crate) fn connect(options: &Options) -> Result<Vec<Client>, String> {
-    (0..options.connections).map(|at| connect_one(options, at == 0)).collect()
+    if !options.command.is_empty() {
+        return pipes::connect(options);
+    }
+    let first = connect_one(options, true)?;
+    // Some at a time: a server that takes long for each would close those that wait for the others.
+    let workers = PARALLEL.min(options.connections - 1);
+    let share = |worker: usize| {
+        let own = (1..options.connections).skip(worker).step_by(workers);
+        own.map(|_| connect_one(options, false)).collect::<Result<Vec<Client>, String>>()
+    };
+    let mut clients = vec![first];
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..workers).map(|worker| scope.spawn(move || share(worker))).collect();
+        for thread in threads {
+            clients.extend(thread.join().expect("connecting does not panic")?);
+        }
+        Ok::<(), String>(())
+    })?;
+    for client in clients.iter_mut().filter(|client| client.is_closed()) {
+        client.rewire(nonblocking(Blocking::open(options)?.socket)?);
+    }
+    Ok(clients)
 }
 
 fn connect_one(options: &Options, ask: bool) -> Result<Client, String> {
     let mut blocking = Blocking::open(options)?;
-    let mut session = None;
-    if options.era == Era::Session {
-        blocking.ask(question::initialize(options).as_bytes())?;
-        session = blocking.session();
-        if session.is_none() {
-            return Err("the server opened no session".into());
-        }
-        let text = question::initialized(options, session.as_deref());
-        blocking.ask(text.as_bytes())?;
-    }
+    let session = match options.era {
+        Era::Session => Some(blocking.greet(options)?),
+        Era::Modern | Era::Stateless | Era::Fixed => None,
+    };
     let question = Question::call(options, session.as_deref());
     if ask {
         blocking.ask(question.bytes())?;
         blocking.answer.check(&question, options.era)?;
     }
-    let failed = |error| format!("a socket cannot be made non-blocking: {error}");
-    blocking.socket.set_nonblocking(true).map_err(failed)?;
     blocking.answer.clear();
-    let stream = mio::net::TcpStream::from_std(blocking.socket);
-    Ok(Client::new(stream, question, blocking.answer, session))
+    let wire = nonblocking(blocking.socket)?;
+    Ok(Client::new(wire, question, blocking.answer, session))
+}
+
+fn nonblocking(socket: TcpStream) -> Result<Wire, String> {
+    let failed = |error| format!("a socket cannot be made non-blocking: {error}");
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(Wire::Socket(mio::net::TcpStream::from_std(socket)))
 }
 
 /// Ends the sessions.

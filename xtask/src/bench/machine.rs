@@ -16,7 +16,7 @@ pub(super) struct Machine {
     pub(super) cores: Option<(usize, usize)>,
     /// Whether children can be tied to the life of this process by `setpriv`.
     pub(super) setpriv: bool,
-    cores_allowed: usize,
+    pub(super) cores_allowed: usize,
     processor: String,
     kernel: String,
     rustc: String,
@@ -66,6 +66,12 @@ impl Machine {
             _ => String::new(),
         };
         format!("{cores_allowed} × {processor}, {kernel}\n{rustc}, kern {commit}\n{place}{busy}")
+    }
+
+    /// The first processors that may be used, as a list.
+    pub(super) fn first(&self, count: usize) -> String {
+        let cores = allowed_cores().into_iter().take(count).map(|core| core.to_string());
+        cores.collect::<Vec<_>>().join(",")
     }
 
     /// The same in short, for under a picture.

@@ -4,6 +4,7 @@
 //! processor. Gateways that only speak to children get one of those as a child, in their own
 //! process tree: its few µs a request are counted as theirs.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -122,23 +123,8 @@ fn plan(
             let program = peers.built(name, "mcp-proxy");
             Launch::new(program, ["--config".into(), config.into_os_string()])
         }
-        "supergateway" => {
-            let script = peers.modules().join("supergateway").join("dist").join("index.js");
-            let mut launch = Launch::new(peers.node(), [script.into_os_string()]);
-            let child = child(stage, name)?.join(" ");
-            for word in ["--stdio", &child, "--outputTransport", "streamableHttp"] {
-                launch.arguments.push(word.into());
-            }
-            for word in ["--stateful", "--logLevel", "none", "--port", &port] {
-                launch.arguments.push(word.into());
-            }
-            launch
-        }
-        "mcp-proxy" => {
-            let words = ["--port", &port, "--log-level", "ERROR", "--"].map(str::to_owned);
-            let words = words.into_iter().chain(child(stage, name)?);
-            Launch::new(peers.python("python-mcp-proxy", "mcp-proxy"), words)
-        }
+        "supergateway" => supergateway(stage, address, &child(stage, name)?),
+        "mcp-proxy" => mcp_proxy_of(stage, address, &child(stage, name)?),
         "fastmcp" => {
             let script = peers.script("echo_fastmcp.py").into_os_string();
             let words = [script, port.into(), "--proxy".into(), url.into()];
@@ -146,6 +132,24 @@ fn plan(
         }
         _ => contextforge::launch(stage, name, &port)?,
     })
+}
+
+/// supergateway in front of a child for each session.
+pub(super) fn supergateway(stage: &Stage, address: SocketAddr, child: &[String]) -> Launch {
+    let script = stage.peers.modules().join("supergateway").join("dist").join("index.js");
+    let (port, child) = (address.port().to_string(), child.join(" "));
+    let words = ["--stdio", &child, "--outputTransport", "streamableHttp", "--stateful"];
+    let words = words.into_iter().chain(["--logLevel", "none", "--port", &port]).map(Into::into);
+    let words: Vec<OsString> = [script.into_os_string()].into_iter().chain(words).collect();
+    Launch::new(stage.peers.node(), words)
+}
+
+/// mcp-proxy of PyPI in front of a child.
+pub(super) fn mcp_proxy_of(stage: &Stage, address: SocketAddr, child: &[String]) -> Launch {
+    let port = address.port().to_string();
+    let words = ["--port", &port, "--log-level", "ERROR", "--"].map(str::to_owned);
+    let words = words.into_iter().chain(child.iter().cloned());
+    Launch::new(stage.peers.python("python-mcp-proxy", "mcp-proxy"), words)
 }
 
 /// The command of a `kern` with the builtin that serves who started it.

@@ -150,30 +150,47 @@ pub(super) fn load(
     condition: Condition,
     (warm_up, duration): (Duration, Duration),
 ) -> Result<Value, String> {
-    let (server_core, load_core) = stage.machine.cores.unzip();
-    let mut command = bound(&stage.machine, load_core, &stage.load);
-    let mut option = |name: &str, value: String| {
-        command.arg(name).arg(value);
-    };
-    option("--address", server.address.to_string());
-    option("--path", entry.path.to_owned());
-    option("--tool", entry.tool.to_owned());
-    option("--era", entry.era.to_owned());
-    option("--connections", condition.connections.to_string());
-    option("--warm-up-ms", warm_up.as_millis().to_string());
-    option("--duration-ms", duration.as_millis().to_string());
-    option("--text-bytes", condition.text_bytes.to_string());
-    option("--pid", server.pid().to_string());
+    let mut options = vec![
+        ("--address", server.address.to_string()),
+        ("--path", entry.path.to_owned()),
+        ("--tool", entry.tool.to_owned()),
+        ("--era", entry.era.to_owned()),
+        ("--connections", condition.connections.to_string()),
+        ("--warm-up-ms", warm_up.as_millis().to_string()),
+        ("--duration-ms", duration.as_millis().to_string()),
+        ("--text-bytes", condition.text_bytes.to_string()),
+        ("--pid", server.pid().to_string()),
+    ];
     // What is asked directly shares the load generator's processor.
-    if let Some(core) = server_core.filter(|_| !server.behind) {
-        option("--server-core", core.to_string());
+    if let Some((core, _)) = stage.machine.cores.filter(|_| !server.behind) {
+        options.push(("--server-core", core.to_string()));
+    }
+    let said = generate(stage, &options, &[]);
+    said.map_err(|why| format!("{}, {condition:?}: {why}\n{}", entry.name, server.tail()))
+}
+
+/// Runs the load generator with these options, and the command of a server for each client.
+///
+/// # Errors
+/// What it says is wrong.
+pub(super) fn generate(
+    stage: &Stage,
+    options: &[(&str, String)],
+    server: &[String],
+) -> Result<Value, String> {
+    let core = stage.machine.cores.map(|(_, load)| load.to_string());
+    let mut command = bound(&stage.machine, core.as_deref(), &stage.load);
+    for (name, value) in options {
+        command.arg(name).arg(value);
+    }
+    if !server.is_empty() {
+        command.arg("--").args(server);
     }
     let failed = |error| format!("cannot start the load generator: {error}");
     let output = command.stdin(Stdio::null()).output().map_err(failed)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let (name, tail) = (entry.name, server.tail());
-        return Err(format!("{name}, {condition:?}: {}\n{tail}", said.trim()));
+        return Err(said.trim().to_owned());
     }
     serde_json::from_slice(&output.stdout).map_err(|error| format!("the load generator: {error}"))
 }

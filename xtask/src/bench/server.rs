@@ -29,18 +29,18 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it on the processor `core` and waits until it accepts connections at `address`.
+    /// Starts it on the processors `cores` and waits until it accepts connections at `address`.
     ///
     /// # Errors
     /// When it ends or does not listen in time, with its last words.
     pub(super) fn start(
         machine: &Machine,
-        core: Option<usize>,
+        cores: Option<&str>,
         launch: &Launch,
         address: SocketAddr,
         log: PathBuf,
     ) -> Result<Self, String> {
-        let mut command = bound(machine, core, &launch.program);
+        let mut command = bound(machine, cores, &launch.program);
         command.args(&launch.arguments);
         command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         let logs = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
@@ -90,11 +90,11 @@ impl Drop for Server {
     }
 }
 
-/// The command for `program` on a processor, ended with this process.
-pub(super) fn bound(machine: &Machine, core: Option<usize>, program: &Path) -> Command {
+/// The command for `program` on some processors (a list such as `0-2`), ended with this process.
+pub(super) fn bound(machine: &Machine, cores: Option<&str>, program: &Path) -> Command {
     let mut words: Vec<std::ffi::OsString> = Vec::new();
-    if let (Some(core), Some(_)) = (core, machine.cores) {
-        words.extend(["taskset".into(), "--cpu-list".into(), core.to_string().into()]);
+    if let (Some(cores), Some(_)) = (cores, machine.cores) {
+        words.extend(["taskset".into(), "--cpu-list".into(), cores.into()]);
     }
     if machine.setpriv {
         words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into));

@@ -54,6 +54,8 @@ pub(super) struct Launch {
     pub(super) environment: Vec<(&'static str, OsString)>,
     /// Whether it stands behind another: then it shares the load generator's processor.
     pub(super) behind: bool,
+    /// Processors other than the one for servers.
+    pub(super) cores: Option<String>,
 }
 
 impl Launch {
@@ -62,7 +64,13 @@ impl Launch {
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.into(), arguments, environment: Vec::new(), behind: false }
+        Self {
+            program: program.into(),
+            arguments,
+            environment: Vec::new(),
+            behind: false,
+            cores: None,
+        }
     }
 }
 
@@ -144,17 +152,25 @@ impl Stage {
         servers: &Servers,
         plan: Plan,
     ) -> Result<Server, String> {
+        self.start_with(name, |address| plan(self, name, address, servers))
+    }
+
+    /// Starts a server as `plan` says for its address.
+    ///
+    /// # Errors
+    /// When it ends or does not listen in time.
+    pub(super) fn start_with(
+        &self,
+        name: &str,
+        plan: impl FnOnce(SocketAddr) -> Result<Launch, String>,
+    ) -> Result<Server, String> {
         let address = super::server::free_address()?;
-        let launch = plan(self, name, address, servers)?;
+        let launch = plan(address)?;
         let (server_core, load_core) = self.machine.cores.unzip();
         let core = if launch.behind { load_core } else { server_core };
-        Server::start(
-            &self.machine,
-            core,
-            &launch,
-            address,
-            self.folder.join(format!("{name}.log")),
-        )
+        let core = launch.cores.clone().or(core.map(|core| core.to_string()));
+        let log = self.folder.join(format!("{name}.log"));
+        Server::start(&self.machine, core.as_deref(), &launch, address, log)
     }
 
     /// A `kern serve` on one core with this configuration.
