@@ -7,7 +7,7 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use harness::client::Client;
-use harness::{Setup, both, child, eventually, fixture_child, odd, process};
+use harness::{Remote, Setup, both, child, eventually, fixture_child, odd, process, remote};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +58,39 @@ fn a_killed_server_fails_its_calls_at_once_and_comes_back_by_itself() {
         eventually("calls work again", || second().is_some());
         assert_ne!(second().unwrap(), first.to_string());
         assert!(slow.answer()["result"].is_object(), "the other's call was harmed");
+    });
+}
+
+#[test]
+fn a_server_that_is_down_keeps_others_from_the_uris_it_claimed() {
+    both(|driver| {
+        let (a, b) = (Remote::fixture(&[]), Remote::fixture(&[]));
+        let config = "[limits]\ngrace = \"100ms\"\n".to_owned()
+            + &remote("a", &a.url("/mcp"), "")
+            + &remote("b", &b.url("/mcp"), "");
+        let kern = Setup::new(driver, config).cores(2).start();
+        let mut clients =
+            [Client::modern(&kern, "/mcp"), Client::legacy(&kern, "/mcp", json!({ "roots": {} }))];
+        let of = |client: &mut Client, name: &str| -> Vec<String> {
+            let listed = client.request("resources/list", json!({}));
+            let all = listed["result"]["resources"].as_array().unwrap().iter();
+            let all = all.map(|one| one["uri"].as_str().unwrap().to_owned());
+            all.filter(|uri| !uri.contains(if name == "a" { "/b/" } else { "/a/" })).collect()
+        };
+        let before = clients.each_mut().map(|client| {
+            eventually("both are there", || {
+                !of(client, "b").is_empty() && !of(client, "a").is_empty()
+            });
+            of(client, "a")
+        });
+        assert!(before[0].iter().any(|uri| uri.starts_with("kern://a/")), "{before:?}");
+        drop(b);
+        eventually("b is gone", || of(&mut clients[0], "b").iter().all(|uri| !uri.contains("/b/")));
+        let after = clients.each_mut().map(|client| of(client, "a"));
+        assert_eq!(before, after, "what a client knows has another name now");
+        let uri = before[0].iter().find(|uri| uri.starts_with("kern://a/")).unwrap();
+        let read = clients[0].request("resources/read", json!({ "uri": uri }));
+        assert_eq!(read["result"]["contents"][0]["uri"], **uri, "{read}");
     });
 }
 

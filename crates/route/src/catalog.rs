@@ -17,31 +17,38 @@ pub struct Catalog {
     version: u64,
     all: Arc<View>,
     one: HashMap<Arc<str>, Arc<View>>,
+    absent: Vec<Arc<Lists>>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { version: 0, all: Arc::new(View::merged(&[])), one: HashMap::new() }
+        Self {
+            version: 0,
+            all: Arc::new(View::merged(&[])),
+            one: HashMap::new(),
+            absent: Vec::new(),
+        }
     }
 }
 
 impl Catalog {
-    /// The catalog after this one, of `lists` in the operator's order; `declared` as for
+    /// The catalog after this one, of `lists` in the operator's order; `declared` and `absent` as for
     /// [`View::merged_among`]. Views of upstreams whose lists are the very same are kept, not built
     /// again.
     ///
     /// # Panics
     /// As [`View::merged`].
-    pub fn next(&self, lists: &[Arc<Lists>], declared: usize) -> Self {
+    pub fn next(&self, lists: &[Arc<Lists>], declared: usize, absent: &[Arc<Lists>]) -> Self {
         let same = |view: &View, lists: &[Arc<Lists>]| {
             view.upstreams().len() == lists.len()
                 && view.upstreams().zip(lists).all(|(one, two)| Arc::ptr_eq(one, two))
         };
         let renames = declared.max(lists.len()) > 1;
-        let all = if same(&self.all, lists) && self.all.renames() == renames {
+        let claims = self.absent.iter().map(Arc::as_ptr).eq(absent.iter().map(Arc::as_ptr));
+        let all = if same(&self.all, lists) && self.all.renames() == renames && claims {
             Arc::clone(&self.all)
         } else {
-            Arc::new(View::merged_among(lists, declared))
+            Arc::new(View::merged_among(lists, declared, absent))
         };
         let one = lists.iter().map(|lists| {
             let known = self.one.get(&lists.upstream);
@@ -51,7 +58,8 @@ impl Catalog {
             };
             (Arc::clone(&lists.upstream), view)
         });
-        Self { version: self.version + 1, all, one: one.collect() }
+        let absent = absent.to_vec();
+        Self { version: self.version + 1, all, one: one.collect(), absent }
     }
 
     /// Grows with every change.
@@ -67,6 +75,11 @@ impl Catalog {
     /// The endpoint that serves `upstream` alone.
     pub fn one(&self, upstream: &str) -> Option<&Arc<View>> {
         self.one.get(upstream)
+    }
+
+    /// What upstreams last declared that offer nothing now.
+    pub fn absent(&self) -> &[Arc<Lists>] {
+        &self.absent
     }
 
     /// The upstreams' names, in no order.
@@ -101,10 +114,10 @@ mod tests {
     #[test]
     fn a_new_catalog_builds_only_what_changed() {
         let (a, b) = (upstream("a", &["x"]), upstream("b", &["y"]));
-        let first = Catalog::default().next(&[Arc::clone(&a), Arc::clone(&b)], 2);
-        let same = first.next(&[Arc::clone(&a), Arc::clone(&b)], 2);
+        let first = Catalog::default().next(&[Arc::clone(&a), Arc::clone(&b)], 2, &[]);
+        let same = first.next(&[Arc::clone(&a), Arc::clone(&b)], 2, &[]);
         assert!(Arc::ptr_eq(first.all(), same.all()));
-        let changed = first.next(&[Arc::clone(&a), upstream("b", &["y", "z"])], 2);
+        let changed = first.next(&[Arc::clone(&a), upstream("b", &["y", "z"])], 2, &[]);
         let one = |catalog: &Catalog, name| Arc::clone(catalog.one(name).expect("known"));
         assert!(Arc::ptr_eq(&one(&first, "a"), &one(&changed, "a")));
         assert!(!Arc::ptr_eq(&one(&first, "b"), &one(&changed, "b")));
@@ -118,10 +131,10 @@ mod tests {
     fn an_upstream_that_dies_renames_nobody_elses_tools() {
         let (a, b) = (upstream("a", &["x"]), upstream("b", &["y"]));
         let name = |catalog: &Catalog| catalog.all().tool("a__x").is_some();
-        let both = Catalog::default().next(&[Arc::clone(&a), b], 2);
-        let one = both.next(&[Arc::clone(&a)], 2);
+        let both = Catalog::default().next(&[Arc::clone(&a), b], 2, &[]);
+        let one = both.next(&[Arc::clone(&a)], 2, &[]);
         assert!(name(&both) && name(&one));
-        let alone = one.next(&[a], 1);
+        let alone = one.next(&[a], 1, &[]);
         assert!(!name(&alone) && alone.all().tool("x").is_some());
     }
 

@@ -145,7 +145,7 @@ impl Core {
         let view = Arc::new(match (endpoint, lists.as_slice()) {
             (Some(_), [one]) => View::single(one),
             (Some(_), _) => return (None, whole),
-            (None, lists) => View::merged_among(lists, self.setup.upstreams.len()),
+            (None, lists) => self.merged_view(lists),
         });
         if whole {
             self.views.insert(session, Arc::clone(&view));

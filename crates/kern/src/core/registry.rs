@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kern_control::Launch;
-use kern_route::{Catalog, ListKind, Lists};
+use kern_route::{Catalog, ListKind, Lists, View};
 use kern_terms::{Era, Revision};
 use kern_upstream::builtin;
 
@@ -20,6 +20,8 @@ use super::{Core, Io};
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     offers: BTreeMap<UpstreamId, Arc<Lists>>,
+    /// What those last offered that are down: names and URIs must not change while they are.
+    absent: BTreeMap<UpstreamId, Arc<Lists>>,
     building: bool,
     dirty: bool,
     /// The last catalog built.
@@ -34,6 +36,7 @@ impl Core {
         }
         let setup = Arc::clone(&self.setup);
         self.registry.offers.retain(|id, _| setup.upstreams.contains_key(id));
+        self.registry.absent.retain(|id, _| setup.upstreams.contains_key(id));
         for (id, spec) in &setup.upstreams {
             if matches!(spec.launch, Ok(Launch::Builtin(_))) {
                 let lists = echo_lists(&spec.name, &spec.tools);
@@ -56,6 +59,7 @@ impl Core {
             Some(lists) => {
                 upstream.down_since = None;
                 self.registry.offers.insert(id, lists);
+                self.registry.absent.remove(&id);
                 self.rebuild(io);
             }
             None if upstream.down_since.is_none() => {
@@ -71,8 +75,9 @@ impl Core {
         let Some(upstream) = self.upstreams.get(&id) else { return };
         let name = Arc::clone(&upstream.spec.name);
         if upstream.down_since.is_some_and(|since| self.now.since(since) >= grace)
-            && self.registry.offers.remove(&id).is_some()
+            && let Some(lists) = self.registry.offers.remove(&id)
         {
+            self.registry.absent.insert(id, lists);
             tracing::warn!(upstream = &*name, "still down: its tools are no longer offered");
             self.rebuild(io);
         }
@@ -86,9 +91,10 @@ impl Core {
         }
         self.registry.dirty = false;
         let lists: Vec<_> = self.registry.offers.values().map(Arc::clone).collect();
+        let absent: Vec<_> = self.registry.absent.values().map(Arc::clone).collect();
         let last = Arc::clone(&self.registry.last);
         let declared = self.setup.upstreams.len();
-        io.errand(move || Post::Built(Arc::new(last.next(&lists, declared))));
+        io.errand(move || Post::Built(Arc::new(last.next(&lists, declared, &absent))));
     }
 
     pub(super) fn built(&mut self, io: &mut Io, catalog: Arc<Catalog>) {
@@ -160,6 +166,21 @@ impl Core {
         }
         self.settle(io);
         self.patient_due = true;
+    }
+
+    /// A client's own view of the endpoint of all, of these `lists`: names and URIs are those of the
+    /// shared one.
+    pub(super) fn merged_view(&self, lists: &[Arc<Lists>]) -> View {
+        let others = self.setup.upstreams.values().map(|spec| &spec.name);
+        let others = others.filter(|name| lists.iter().all(|one| one.upstream != **name));
+        let absent: Vec<_> = others
+            .filter_map(|name| {
+                let shown = self.catalog.one(name).and_then(|view| view.upstreams().next());
+                let known = self.catalog.absent().iter().find(|one| one.upstream == *name);
+                shown.or(known).map(Arc::clone)
+            })
+            .collect();
+        View::merged_among(lists, self.setup.upstreams.len(), &absent)
     }
 
     /// Tells all cores once no upstream is on its first start, or had time enough for it.

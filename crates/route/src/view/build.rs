@@ -28,7 +28,7 @@ impl View {
     /// The view of one upstream alone: every name and URI is its own.
     pub fn single(lists: &Arc<Lists>) -> Self {
         let endpoint = hash::stable(1, &[&lists.upstream]) as u32;
-        Self::build(endpoint, std::slice::from_ref(lists), false)
+        Self::build(endpoint, std::slice::from_ref(lists), &[], false)
     }
 
     /// The view of several upstreams, in the operator's order; of one alone it changes no names.
@@ -39,19 +39,20 @@ impl View {
     /// If two upstreams have one name, or one of several a name that is none
     /// ([`kern_mcp::names::is_upstream_name`]): the configuration must rule that out.
     pub fn merged(lists: &[Arc<Lists>]) -> Self {
-        Self::merged_among(lists, lists.len())
+        Self::merged_among(lists, lists.len(), &[])
     }
 
-    /// As [`View::merged`], with names that other upstreams' coming and going does not change:
-    /// `declared` counts all that share the endpoint, those too that offer nothing now.
+    /// As [`View::merged`], with names and URIs that other upstreams' coming and going does not
+    /// change: `declared` counts all that share the endpoint, those too that offer nothing now, and
+    /// `absent` is what those last declared. Nothing of it is served, but it is nobody else's.
     ///
     /// # Panics
     /// As [`View::merged`].
-    pub fn merged_among(lists: &[Arc<Lists>], declared: usize) -> Self {
-        Self::build(hash::stable(2, &[]) as u32, lists, declared.max(lists.len()) > 1)
+    pub fn merged_among(lists: &[Arc<Lists>], declared: usize, absent: &[Arc<Lists>]) -> Self {
+        Self::build(hash::stable(2, &[]) as u32, lists, absent, declared.max(lists.len()) > 1)
     }
 
-    fn build(endpoint: u32, lists: &[Arc<Lists>], renames: bool) -> Self {
+    fn build(endpoint: u32, lists: &[Arc<Lists>], absent: &[Arc<Lists>], renames: bool) -> Self {
         let names: HashSet<&str> = lists.iter().map(|one| &*one.upstream).collect();
         assert_eq!(names.len(), lists.len(), "upstreams have distinct names");
         let named = |name| kern_mcp::names::is_upstream_name(name);
@@ -62,25 +63,26 @@ impl View {
             shelves: Default::default(),
             links: HashMap::new(),
             patterns: Vec::new(),
-            sole: sole(lists),
+            sole: sole(lists, absent),
             renames,
             capabilities: merge::capabilities(lists),
             instructions: merge::instructions(lists),
             hasher: DefaultHashBuilder::default(),
         };
-        let owners = owners(lists, |one| {
+        let owners = owners(lists, absent, |one| {
             let linked = one.items(ListKind::Tools).iter().flat_map(|item| &item.links);
             let listed = one.items(ListKind::Resources).iter().map(|item| &*item.key);
             listed.chain(linked.map(|(_, uri)| &**uri))
         });
         view.stock(ListKind::Resources, |view, source, item| view.uri(&owners, source, &item.key));
-        let templates =
-            self::owners(lists, |one| one.items(ListKind::Templates).iter().map(|item| &*item.key));
+        let templates = self::owners(lists, absent, |one| {
+            one.items(ListKind::Templates).iter().map(|item| &*item.key)
+        });
         view.stock(ListKind::Templates, |view, source, item| {
             view.uri(&templates, source, &item.key)
         });
         view.link(&owners);
-        view.pattern();
+        view.pattern(absent);
         for kind in [ListKind::Prompts, ListKind::Tools] {
             view.stock(kind, |view, source, item| view.name(kind, source, item));
         }
@@ -178,13 +180,14 @@ impl View {
     ///
     /// Where upstreams share the endpoint a template must fix at least the scheme, or one upstream
     /// could claim every URI there is.
-    fn pattern(&mut self) {
+    fn pattern(&mut self, absent: &[Arc<Lists>]) {
         let mut patterns = Vec::new();
-        for (source, one) in self.sources.iter().enumerate() {
-            for item in one.lists.items(ListKind::Templates) {
+        let sources = (0..).zip(&self.sources).map(|(at, one)| (Some(at), &one.lists));
+        for (source, lists) in sources.chain(absent.iter().map(|lists| (None, lists))) {
+            for item in lists.items(ListKind::Templates) {
                 let Some(template) = Template::parse(&item.key) else { continue };
                 if !self.renames() || template.prefix().contains(&b':') {
-                    patterns.push(Pattern { template, source: source as u32 });
+                    patterns.push(Pattern { template, source });
                 }
             }
         }
@@ -199,17 +202,21 @@ impl Source {
     }
 }
 
-fn sole(lists: &[Arc<Lists>]) -> Option<u32> {
+fn sole(lists: &[Arc<Lists>], absent: &[Arc<Lists>]) -> Option<u32> {
+    if absent.iter().any(|one| one.can("resources")) {
+        return None;
+    }
     let mut able = (0..).zip(lists).filter(|(_, one)| one.can("resources")).map(|(at, _)| at);
     able.next().filter(|_| able.next().is_none())
 }
 
 fn owners<'a, I: Iterator<Item = &'a str>>(
     lists: &'a [Arc<Lists>],
+    absent: &'a [Arc<Lists>],
     uris: impl Fn(&'a Lists) -> I,
 ) -> Owners<'a> {
     let mut owners = Owners::new();
-    for (source, one) in (0..).zip(lists) {
+    for (source, one) in (0..).zip(lists.iter().chain(absent)) {
         for uri in uris(one) {
             owners
                 .entry(uri)

@@ -65,7 +65,7 @@ impl View {
         }
         let located = |source, rule| Located { source, uri: Cow::Borrowed(uri), rule };
         if let Some(pattern) = self.patterns.iter().find(|one| one.template.matches(uri)) {
-            return Some(located(pattern.source as usize, Rule::Template));
+            return Some(located(pattern.source? as usize, Rule::Template));
         }
         self.sole.map(|source| located(source as usize, Rule::Sole))
     }

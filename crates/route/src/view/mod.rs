@@ -92,7 +92,8 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 struct Pattern {
     template: Template,
-    source: u32,
+    /// `None` where it is of one that offers nothing now.
+    source: Option<u32>,
 }
 
 /// Where a tool, prompt or template comes from.

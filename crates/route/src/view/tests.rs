@@ -199,3 +199,30 @@ fn a_tools_user_interface_is_found_under_the_uri_it_is_served_with() {
     check(&view, "ui://kern/b/w", Some(("b", "ui://w", Rule::Linked)));
     check(&view, "ui://mine", Some(("a", "ui://mine", Rule::Linked)));
 }
+
+#[test]
+fn what_a_server_that_is_down_claimed_nobody_else_gets() {
+    let a = Given { name: "a", resources: &["x:1", "x:2"], templates: &["y:{q}"], ..EMPTY }.lists();
+    let b = Given {
+        name: "b",
+        tools: &[("t", "x:1")],
+        resources: &["x:2"],
+        templates: &["y:deep/{q}", "z:{q}"],
+    };
+    let b = b.lists();
+    let both = View::merged(&[Arc::clone(&a), Arc::clone(&b)]);
+    let alone = View::merged_among(&[a], 2, &[b]);
+    let listed = |view: &View| -> Vec<String> {
+        let mut all: Vec<_> =
+            exposed(view, ListKind::Resources).into_iter().map(str::to_owned).collect();
+        all.retain(|uri| uri.contains("/a/") || uri == "x:1");
+        all
+    };
+    assert_eq!(listed(&alone), ["kern://a/x:1", "kern://a/x:2"]);
+    assert_eq!(listed(&both), listed(&alone), "names change as a server comes and goes");
+    for uri in ["x:1", "x:2", "y:deep/1", "z:1", "any:thing", "kern://b/x:2"] {
+        check(&alone, uri, None);
+    }
+    check(&alone, "y:1", Some(("a", "y:1", Rule::Template)));
+    assert_eq!(alone.resource_back(0, "z:1"), both.resource_back(0, "z:1"));
+}
