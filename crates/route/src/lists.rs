@@ -28,6 +28,8 @@ pub struct Item {
     /// The resource URIs a tool's `_meta` names for its user interface (MCP Apps, SEP-1865), with
     /// their places in `raw`, in ascending order.
     pub links: Box<[(Span, Box<str>)]>,
+    /// Whether a tool may be called by a user interface: `_meta.ui.visibility` does not rule it out.
+    pub for_apps: bool,
 }
 
 impl Item {
@@ -257,6 +259,7 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
     let mut key_span = None;
     let mut schema_is_object = false;
     let mut links = Vec::new();
+    let mut for_apps = kind == ListKind::Tools;
     for (member, value) in json::members(raw, Span::all(raw)) {
         let member = member.of(raw);
         if json::same_text(member, kind.key_member()) {
@@ -267,6 +270,7 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
             schema_is_object = json::is_object(raw, value);
         } else if kind == ListKind::Tools && json::same_text(member, "_meta") {
             find_links(raw, value, &mut links);
+            for_apps = is_for_apps(raw, value);
         }
     }
     let key_span = key_span.ok_or((String::new(), Reason::NoKey))?;
@@ -279,7 +283,7 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
         return Err((key.into(), Reason::NoInputSchema));
     }
     // Each definition is copied by itself, so that what is left out is not kept in memory with it.
-    Ok(Item { raw: Bytes::copy_from_slice(raw), key, key_span, links: links.into() })
+    Ok(Item { raw: Bytes::copy_from_slice(raw), key, key_span, links: links.into(), for_apps })
 }
 
 fn key_fault(kind: ListKind, key: &str) -> Option<Reason> {
@@ -319,6 +323,15 @@ fn find_links(raw: &[u8], meta: Span, links: &mut Vec<(Span, Box<str>)>) {
                 .for_each(|(_, uri)| add(uri));
         }
     }
+}
+
+/// `_meta.ui.visibility`: who may call a tool; the model and user interfaces where it says nothing.
+fn is_for_apps(raw: &[u8], meta: Span) -> bool {
+    let visibility = json::get(raw, meta, "ui").and_then(|ui| json::get(raw, ui, "visibility"));
+    visibility.is_none_or(|list| {
+        let named = |span: Span| json::same_text(span.of(raw), "app");
+        json::elements(raw, list).any(named)
+    })
 }
 
 #[cfg(test)]

@@ -107,6 +107,9 @@ def answer(message):
     elif method == "tools/list":
         more = ["gift"] if CHOOSY and "elicitation" in DECLARED else []
         result = {"tools": [tool(name) for name in TOOLS + more]}
+        if sys.argv[1:] == ["app"]:
+            result["tools"][0]["_meta"] = {"ui": {"resourceUri": "ui://odd/w"}}
+            result["tools"][1]["_meta"] = {"ui": {"visibility": ["model"]}}
     elif method == "tools/call":
         result = run(params["name"], params.get("arguments") or {})
     elif method == "ping":
@@ -352,7 +355,7 @@ STDIO = {
     "stubborn": stubborn, "family": family, "crash-loop": crash_loop, "slow": slow, "half": half,
     "raw": raw, "endless": endless, "bad-tools": bad_tools,
     "deep-tools": lambda: bad_tools(deep=True), "restless": restless, "spray": spray,
-    "torrent": torrent, "choosy": serve, "jobs": jobs,
+    "torrent": torrent, "choosy": serve, "app": serve, "jobs": jobs,
 }
 
 if __name__ == "__main__":

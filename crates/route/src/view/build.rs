@@ -62,6 +62,7 @@ impl View {
             sources: lists.iter().map(Source::new).collect(),
             shelves: Default::default(),
             links: HashMap::new(),
+            plain: HashMap::new(),
             patterns: Vec::new(),
             sole: sole(lists, absent),
             renames,
@@ -86,6 +87,9 @@ impl View {
         for kind in [ListKind::Prompts, ListKind::Tools] {
             view.stock(kind, |view, source, item| view.name(kind, source, item));
         }
+        view.plain_names(&self::owners(lists, absent, |one| {
+            one.items(ListKind::Tools).iter().map(|item| &*item.key)
+        }));
         view
     }
 
@@ -174,6 +178,30 @@ impl View {
                 }
             }
         }
+    }
+
+    /// Finds the tools that a user interface may call by their own names (MCP Apps, SEP-1865): its
+    /// document was written for its server alone, and is no place to change names in. A name leads
+    /// somewhere only if no other server has such a tool, not even one that is down.
+    fn plain_names(&mut self, owners: &Owners<'_>) {
+        if !self.renames() {
+            return;
+        }
+        let shelf = &self.shelves[ListKind::Tools.index()];
+        let shows = |one: &Source| {
+            one.lists.items(ListKind::Tools).iter().any(|tool| !tool.links.is_empty())
+        };
+        let shows: Vec<bool> = self.sources.iter().map(shows).collect();
+        let mut plain = HashMap::new();
+        for (at, entry) in (0..).zip(&shelf.entries) {
+            let source = entry.source as usize;
+            let item = &self.sources[source].lists.items(ListKind::Tools)[entry.item as usize];
+            let own = matches!(owners.get(&*item.key), Some(Owner::One(_)));
+            if own && item.for_apps && shows[source] {
+                plain.insert(item.key.clone(), at);
+            }
+        }
+        self.plain = plain;
     }
 
     /// Prepares the templates: the most literal first, then the operator's order.

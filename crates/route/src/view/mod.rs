@@ -35,6 +35,8 @@ pub struct View {
     pub(crate) shelves: [Shelf; 4],
     /// URIs that only a tool's definition mentions: whose they are.
     links: HashMap<Box<str>, (u32, Box<str>)>,
+    /// Tools that user interfaces may call by the name their server gave them.
+    plain: HashMap<Box<str>, u32>,
     /// Templates in the order in which they are tried.
     patterns: Vec<Pattern>,
     /// The only upstream with the resources capability.
@@ -129,9 +131,13 @@ impl<'a> Target<'a> {
 }
 
 impl View {
-    /// The tool served as `exposed`.
+    /// The tool served as `exposed`, or the only one that a user interface can mean by that name.
     pub fn tool(&self, exposed: &str) -> Option<Target<'_>> {
-        self.target(ListKind::Tools, exposed)
+        self.target(ListKind::Tools, exposed).or_else(|| {
+            let entry = *self.plain.get(exposed)?;
+            let entry = self.shelves[ListKind::Tools.index()].entries.get(entry as usize)?;
+            Some(self.target_of(ListKind::Tools, entry))
+        })
     }
 
     /// The prompt served as `exposed`.

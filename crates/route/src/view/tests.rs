@@ -226,3 +226,48 @@ fn what_a_server_that_is_down_claimed_nobody_else_gets() {
     check(&alone, "y:1", Some(("a", "y:1", Rule::Template)));
     assert_eq!(alone.resource_back(0, "z:1"), both.resource_back(0, "z:1"));
 }
+
+#[test]
+fn a_user_interface_calls_its_servers_tools_by_the_names_its_server_gave_them() {
+    let lists = |name: &str, tools: &[&str]| {
+        let mut lists = Lists::new(name, Revision::LATEST);
+        let tool = |tool: &&str| {
+            let (name, ui) = tool.split_once(' ').unwrap_or((tool, "{}"));
+            format!(r#"{{"name":"{name}","inputSchema":{{}},"_meta":{{"ui":{ui}}}}}"#)
+        };
+        add(&mut lists, ListKind::Tools, tools.iter().map(tool).collect());
+        Arc::new(lists)
+    };
+    let app = lists(
+        "app",
+        &[
+            r#"show {"resourceUri":"ui://w"}"#,
+            r#"refresh {"visibility":["app"]}"#,
+            r#"secret {"visibility":["model"]}"#,
+            r#"none {"visibility":[]}"#,
+            "delete",
+            "plain__run",
+        ],
+    );
+    let (plain, gone) = (lists("plain", &["delete", "run"]), lists("gone", &["show"]));
+    let leads = |view: &View, name: &str| {
+        view.tool(name).map(|found| format!("{} {}", found.upstream(), found.name()))
+    };
+    let view = View::merged(&[Arc::clone(&app), Arc::clone(&plain)]);
+    for (name, expected) in [
+        ("refresh", Some("app refresh")),
+        ("show", Some("app show")),
+        ("app__refresh", Some("app refresh")),
+        // Not for user interfaces, of a server without any, of two, or the name of another's.
+        ("secret", None),
+        ("none", None),
+        ("run", None),
+        ("delete", None),
+        ("plain__run", Some("plain run")),
+    ] {
+        assert_eq!(leads(&view, name).as_deref(), expected, "{name}");
+    }
+    assert_eq!(view.targets(ListKind::Tools).count(), 8, "what is listed stays the same");
+    let without = View::merged_among(&[app, plain], 3, &[gone]);
+    assert_eq!(leads(&without, "show"), None, "another that is down has one, too");
+}
