@@ -24,10 +24,10 @@ def test_the_ring_itself(ring):
     with Ring.connect(ring) as peer:
         for size in (1, 300, 9000, 70_000, 600_000):
             text = "x" * size
-            peer.send(call(size, "in__echo", text=text))
+            peer.send(call(size, "in__echo", message=text))
             answer = json.loads(peer.recv(20))
             assert answer["id"] == size
-            assert text in json.dumps(answer["result"])
+            assert answer["result"]["content"][0]["text"] == text
         assert peer.try_recv() is None
         with pytest.raises(TimeoutError):
             peer.recv(0.01)
