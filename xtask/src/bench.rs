@@ -11,6 +11,7 @@ mod native;
 mod peers;
 mod proxy;
 mod report;
+mod ring;
 mod rounds;
 mod scale;
 mod server;
@@ -37,6 +38,8 @@ enum What {
     Stdio(stdio::StdioArgs),
     /// One request's cost when there is more of everything; idle connections
     Scale(scale::ScaleArgs),
+    /// A shared-memory ring, next to TCP, a Unix socket and stdio
+    Ring(ring::RingArgs),
     /// Install others' servers and gateways, to be measured against
     Peers(peers::PeersArgs),
 }
@@ -51,6 +54,7 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
         What::Proxy(args) => proxy::run(root, args),
         What::Stdio(args) => stdio::run(root, args),
         What::Scale(args) => scale::run(root, args),
+        What::Ring(args) => ring::run(root, args),
         What::Peers(args) => peers::run(root, args),
     }
 }

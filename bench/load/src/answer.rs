@@ -67,6 +67,11 @@ impl Answer {
         }
     }
 
+    /// Takes one whole message.
+    pub(crate) fn take_line(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+    }
+
     /// Whether a line with an answer is there; what a server says unasked is dropped.
     fn line_is_whole(&mut self) -> bool {
         while let Some(end) = memchr::memchr(b'\n', &self.bytes) {

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::answer::Answer;
+use crate::count::{Clocks, Counted};
 use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::pipes::Process;
-use crate::proc;
 use crate::question::Question;
 
 /// Without any answer for so long the server is dead.
@@ -25,6 +25,7 @@ const SMALL: usize = 8 << 10;
 #[derive(Debug)]
 pub(crate) enum Wire {
     Socket(mio::net::TcpStream),
+    Unix(mio::net::UnixStream),
     /// A process that is ended with it.
     Process(Process),
 }
@@ -41,48 +42,11 @@ pub(crate) struct Client {
     sent: Instant,
 }
 
-/// What came out of a run.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    pub(crate) window: Duration,
-    pub(crate) latencies: Histogram,
-    /// CPU time of the server within the window.
-    pub(crate) server_cpu: Duration,
-    /// CPU time of this process within the window.
-    pub(crate) load_cpu: Duration,
-    /// CPU time of anybody else on the server's processor within the window.
-    pub(crate) others_cpu: Duration,
-    /// The server's memory at the end.
-    pub(crate) rss_kib: u64,
-    /// How many processes the server has.
-    pub(crate) processes: usize,
-    pub(crate) request_bytes: usize,
-    pub(crate) answer_bytes: usize,
-}
-
-/// The clocks of everybody at one moment.
-struct Clocks {
-    at: Instant,
-    server: Duration,
-    load: Duration,
-    busy: Duration,
-}
-
-impl Clocks {
-    fn read(options: &Options) -> Self {
-        Self {
-            server: proc::cpu_time(&options.servers()),
-            load: proc::cpu_time(&[std::process::id()]),
-            busy: options.server_core.map(proc::busy_time).unwrap_or_default(),
-            at: Instant::now(),
-        }
-    }
-}
-
 impl Wire {
     fn register(&mut self, at: &Registry, token: Token, wanted: Interest) -> std::io::Result<()> {
         match self {
             Self::Socket(socket) => at.register(socket, token, wanted),
+            Self::Unix(socket) => at.register(socket, token, wanted),
             Self::Process(process) => {
                 at.register(&mut process.output, token, Interest::READABLE)?;
                 match wanted.is_writable() {
@@ -96,6 +60,7 @@ impl Wire {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
             Self::Process(process) => process.output.read(buffer),
         }
     }
@@ -103,6 +68,7 @@ impl Wire {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
             Self::Process(process) => process.input.write(bytes),
         }
     }
@@ -130,7 +96,7 @@ impl Client {
                 Ok(count) => count == 0,
                 Err(error) => error.kind() != ErrorKind::WouldBlock,
             },
-            Wire::Process(_) => false,
+            Wire::Unix(_) | Wire::Process(_) => false,
         }
     }
 
@@ -239,18 +205,7 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
             start = Some(clocks);
             continue;
         };
-        let server_cpu = clocks.server.saturating_sub(start.server);
-        let busy = clocks.busy.saturating_sub(start.busy);
-        return Ok(Counted {
-            window: clocks.at - start.at,
-            latencies,
-            server_cpu,
-            load_cpu: clocks.load.saturating_sub(start.load),
-            others_cpu: busy.saturating_sub(server_cpu),
-            rss_kib: proc::rss_kib(&options.servers()),
-            processes: options.servers().len(),
-            request_bytes: clients.first().map_or(0, |client| client.question.bytes().len()),
-            answer_bytes,
-        });
+        let request_bytes = clients.first().map_or(0, |client| client.question.bytes().len());
+        return Ok(clocks.counted(&start, options, latencies, (request_bytes, answer_bytes)));
     }
 }

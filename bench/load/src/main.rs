@@ -8,7 +8,9 @@
 //! stalled server also stalls the load (latencies are those of clients that wait).
 
 mod answer;
+mod channel;
 mod client;
+mod count;
 mod histogram;
 mod hold;
 mod options;
@@ -18,8 +20,9 @@ mod question;
 mod setup;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use count::Counted;
 use options::Options;
 
 fn main() -> ExitCode {
@@ -40,6 +43,9 @@ fn run(options: &Options) -> Result<String, String> {
     if options.hold > 0 {
         return hold::hold(options);
     }
+    if options.in_flight > 0 {
+        return channel::drive(options).map(|counted| line(&counted, Duration::ZERO));
+    }
     setup::idle_sessions(options)?;
     let start = Instant::now();
     let mut clients = setup::connect(options)?;
@@ -48,10 +54,15 @@ fn run(options: &Options) -> Result<String, String> {
     let ended = setup::goodbye(options, clients);
     let counted = counted?;
     ended?;
+    Ok(line(&counted, start))
+}
+
+/// The JSON object.
+fn line(counted: &Counted, start: Duration) -> String {
     let seconds = counted.window.as_secs_f64();
     let requests = counted.latencies.count();
     let us = |quantile: f64| counted.latencies.quantile(quantile) as f64 / 1000.0;
-    Ok(format!(
+    format!(
         concat!(
             "{{\"requests\":{},\"seconds\":{:.6},\"p50_us\":{:.2},\"p99_us\":{:.2},",
             "\"p999_us\":{:.2},\"max_us\":{:.2},\"server_cpu_s\":{:.6},\"load_cpu_s\":{:.6},",
@@ -72,5 +83,5 @@ fn run(options: &Options) -> Result<String, String> {
         counted.request_bytes,
         counted.processes,
         start.as_secs_f64(),
-    ))
+    )
 }

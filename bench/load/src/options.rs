@@ -1,6 +1,7 @@
 //! What is asked of the generator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proc;
@@ -41,6 +42,15 @@ pub(crate) struct Options {
     pub(crate) pid: Option<u32>,
     /// Whether its descendants count.
     pub(crate) tree: bool,
+    /// The path of a Unix socket to be asked over HTTP instead of the address.
+    pub(crate) unix: Option<PathBuf>,
+    /// The path of a socket that hands out a shared-memory ring.
+    pub(crate) ring: Option<PathBuf>,
+    /// Whether waits for a ring begin by spinning, always or never; else while it pays.
+    pub(crate) spin: Option<bool>,
+    /// Requests in flight through one ring or one server's stdin and stdout, 1 to 64; none where
+    /// there are connections with one each.
+    pub(crate) in_flight: usize,
     /// Sessions that are opened first and then left alone, 0 to 20,000.
     pub(crate) idle_sessions: usize,
     /// Connections with a session each that are opened, and replaced one after the other instead of
@@ -72,6 +82,10 @@ impl Options {
             text_bytes: 64,
             pid: None,
             tree: true,
+            unix: None,
+            ring: None,
+            spin: None,
+            in_flight: 0,
             idle_sessions: 0,
             hold: 0,
             churn: 0,
@@ -87,10 +101,16 @@ impl Options {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             options.set(&name, &value).map_err(|()| format!("{name} cannot be {value:?}"))?;
         }
-        if options.address.port() == 0 && options.command.is_empty() {
+        let elsewhere = options.unix.is_some() || options.ring.is_some();
+        if options.address.port() == 0 && options.command.is_empty() && !elsewhere {
             return Err("--address HOST:PORT or a command is missing".into());
         }
         Ok(options)
+    }
+
+    /// Whether requests are HTTP, and not bare messages.
+    pub(crate) fn is_http(&self) -> bool {
+        self.command.is_empty() && self.ring.is_none()
     }
 
     /// The server's processes at this moment.
@@ -129,6 +149,10 @@ impl Options {
             "--duration-ms" => self.duration = Duration::from_millis(number()?),
             "--text-bytes" => self.text_bytes = size(16, 1 << 20)?,
             "--pid" => self.pid = Some(value.parse().map_err(drop)?),
+            "--unix" => self.unix = Some(value.into()),
+            "--ring" => self.ring = Some(value.into()),
+            "--spin" => self.spin = Some(value.parse().map_err(drop)?),
+            "--in-flight" => self.in_flight = size(1, 64)?,
             "--tree" => self.tree = value.parse().map_err(drop)?,
             "--idle-sessions" => self.idle_sessions = size(0, 20_000)?,
             "--hold" => self.hold = size(1, 20_000)?,

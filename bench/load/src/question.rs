@@ -14,6 +14,9 @@ const DIGITS: usize = 10;
 /// The first number.
 const FIRST: u64 = 1_000_000_000;
 
+/// Numbers that belong to one place among those in flight.
+const PLACE: u64 = 100_000_000;
+
 /// A request whose number can be changed in place.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -40,8 +43,9 @@ impl Question {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":{FIRST},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"message":"{text}"}}{meta}}}}}"#
         );
-        let bytes = match options.command.is_empty() {
+        let bytes = match options.is_http() {
             true => post(options, session, Some(("tools/call", Some(tool))), &body),
+            false if options.ring.is_some() => body.clone(),
             false => format!("{body}\n"),
         };
         let start = bytes.find(&body).expect("the body was written");
@@ -49,6 +53,17 @@ impl Question {
         let id = start + body.find(&digits).expect("the id was written");
         let at = start + body.find(&text).expect("the text was written");
         Self { bytes: bytes.into_bytes(), number: FIRST, id, text: at..at + text.len() }
+    }
+
+    /// The same, of the numbers that belong to a place among those in flight.
+    pub(crate) fn at(mut self, place: usize) -> Self {
+        self.number = FIRST + place as u64 * PLACE;
+        self
+    }
+
+    /// The place an id belongs to.
+    pub(crate) fn place(id: u64) -> Option<usize> {
+        Some((id.checked_sub(FIRST)? / PLACE) as usize)
     }
 
     /// Moves on to the next number.

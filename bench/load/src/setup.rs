@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::answer::Answer;
@@ -18,21 +19,53 @@ const PARALLEL: usize = 32;
 
 /// A connected client before its socket is made non-blocking.
 struct Blocking {
-    socket: TcpStream,
+    socket: Socket,
     answer: Answer,
+}
+
+/// A socket of either kind.
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn wait_at_most(&self, time: Duration) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_read_timeout(Some(time)),
+            Self::Unix(socket) => socket.set_read_timeout(Some(time)),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.write_all(bytes),
+            Self::Unix(socket) => socket.write_all(bytes),
+        }
+    }
 }
 
 impl Blocking {
     fn open(options: &Options) -> Result<Self, String> {
-        let socket = TcpStream::connect_timeout(&options.address, WAIT)
-            .and_then(|socket| {
+        let failed = |error| format!("cannot connect: {error}");
+        let socket = match &options.unix {
+            Some(path) => UnixStream::connect(path).map(Socket::Unix),
+            None => TcpStream::connect_timeout(&options.address, WAIT).and_then(|socket| {
                 socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(WAIT))?;
                 // Closed with a reset: thousands of ports are not kept from the next run.
                 socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
-                Ok(socket)
-            })
-            .map_err(|error| format!("cannot connect to {}: {error}", options.address))?;
+                Ok(Socket::Tcp(socket))
+            }),
+        };
+        let socket = socket.map_err(failed)?;
+        socket.wait_at_most(WAIT).map_err(failed)?;
         Ok(Self { socket, answer: Answer::default() })
     }
 
@@ -153,10 +186,18 @@ fn connect_one(options: &Options, ask: bool) -> Result<Client, String> {
     Ok(Client::new(wire, question, blocking.answer, session))
 }
 
-fn nonblocking(socket: TcpStream) -> Result<Wire, String> {
+fn nonblocking(socket: Socket) -> Result<Wire, String> {
     let failed = |error| format!("a socket cannot be made non-blocking: {error}");
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(Wire::Socket(mio::net::TcpStream::from_std(socket)))
+    match socket {
+        Socket::Tcp(socket) => {
+            socket.set_nonblocking(true).map_err(failed)?;
+            Ok(Wire::Socket(mio::net::TcpStream::from_std(socket)))
+        }
+        Socket::Unix(socket) => {
+            socket.set_nonblocking(true).map_err(failed)?;
+            Ok(Wire::Unix(mio::net::UnixStream::from_std(socket)))
+        }
+    }
 }
 
 /// Ends the sessions.

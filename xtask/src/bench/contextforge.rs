@@ -48,10 +48,13 @@ pub(super) fn launch(stage: &Stage, name: &str, port: &str) -> Result<Launch, St
 pub(super) fn register(peers: &Peers, server: &Server, upstream: SocketAddr) -> Result<(), String> {
     let mut python = Command::new(peers.python("python-contextforge", "python"));
     python.args(["-m", "mcpgateway.utils.create_jwt_token", "--username", "admin@example.com"]);
+    // Without them it refuses to run.
+    python.env("JWT_SECRET_KEY", KEY).env("AUTH_ENCRYPTION_SECRET", KEY);
     let token = python.args(["--admin", "--exp", "600", "--secret", KEY]).output();
     let token = token.map_err(|error| format!("no token: {error}"))?;
     let token = String::from_utf8_lossy(&token.stdout);
-    let token = token.trim().lines().last().unwrap_or_default();
+    let token = token.trim().lines().last().filter(|token| token.contains('.'));
+    let token = token.ok_or("it makes no token")?;
     let body = format!(
         r#"{{"name":"up","url":"http://{upstream}/mcp/echo","transport":"STREAMABLEHTTP","visibility":"public"}}"#
     );

@@ -194,7 +194,7 @@ pub(super) fn panels(figures: &[Figures], than: &str) -> Vec<Panel> {
 
 fn whose(name: &str) -> Whose {
     match name.split(' ').next() {
-        Some("kern") => Whose::Ours,
+        Some("kern" | "ring,") => Whose::Ours,
         Some("floor" | "direct") => Whose::Floor,
         _ => Whose::Others,
     }

@@ -56,8 +56,8 @@ const ENTRIES: [Entry; 14] = [
     entry("kern session uring",      "kern-uring",     ("/mcp/up", "echo"),   "session",   SESSION, None),
     entry("kern session portable",   "kern-portable",  ("/mcp/up", "echo"),   "session",   SESSION, None),
     entry("agentgateway session",    "agentgateway",   MCP,                   "session",   SESSION, Some("agentgateway")),
-    entry("mcp-proxy (Rust) modern", "rust-mcp-proxy", ("/mcp", "up_echo"),   "modern",    MODERN,  Some("rust-mcp-proxy")),
-    entry("mcp-proxy (Rust) session", "rust-mcp-proxy", ("/mcp", "up_echo"),  "session",   SESSION, Some("rust-mcp-proxy")),
+    entry("mcp-proxy (Rust) modern", "rust-mcp-proxy", ("/", "up_echo"),   "modern",    MODERN,  Some("rust-mcp-proxy")),
+    entry("mcp-proxy (Rust) session", "rust-mcp-proxy", ("/", "up_echo"),  "session",   SESSION, Some("rust-mcp-proxy")),
     entry("supergateway session",    "supergateway",   MCP,                   "session",   SESSION, Some("node")),
     entry("mcp-proxy (PyPI) session", "mcp-proxy",     MCP,                   "session",   SESSION, Some("python-mcp-proxy")),
     entry("fastmcp modern",          "fastmcp",        MCP,                   "modern",    MODERN,  Some("python-fastmcp")),
@@ -168,10 +168,10 @@ fn agentgateway(port: &str, url: &str) -> String {
 }
 
 fn mcp_proxy(port: &str, url: &str) -> String {
-    format!(
-        "[proxy]\nname = \"bench\"\nseparator = \"_\"\n[proxy.listen]\nhost = \"127.0.0.1\"\nport = \
-         {port}\n[[backends]]\nname = \"up\"\ntransport = \"http\"\nurl = \"{url}\"\n"
-    )
+    let backend = format!("[[backends]]\nname = \"up\"\ntransport = \"http\"\nurl = \"{url}\"\n");
+    let listen = format!("[proxy.listen]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    let quiet = "[observability]\naudit = false\nlog_level = \"error\"\n";
+    format!("[proxy]\nname = \"bench\"\nseparator = \"_\"\n{listen}{backend}{quiet}")
 }
 
 /// Rates, latencies and CPU time at 32 connections.
