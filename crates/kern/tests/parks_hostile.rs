@@ -223,3 +223,41 @@ fn a_stop_does_not_wait_for_clients_that_are_away() {
         kern.leaves_nobody(SECOND * 3);
     });
 }
+
+#[test]
+fn clients_that_are_away_leave_room_for_other_calls() {
+    both(|driver| {
+        let config = "[limits]\nflights = 2\n".to_owned() + &odd("odd", "plain", "");
+        let kern = Setup::new(driver, config).start();
+        let mut client = Client::modern(&kern, "/mcp").able(able());
+        let params = asks(&[form("1")], "wait", 0);
+        let asked: Vec<Value> =
+            (0..4).map(|_| present(&client, params.clone(), &[]).json()).collect();
+        client.text("pid", json!({}));
+        Client::modern(&kern, "/mcp").text("pid", json!({}));
+        // They are served as before, and count again while they wait.
+        for asked in &asked {
+            let given = again(&params, asked, answers(asked));
+            let answer = present(&client, given, &[]).json();
+            assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+        }
+        client.text("pid", json!({}));
+    });
+}
+
+#[test]
+fn listing_ends_no_call_of_a_client_that_is_away() {
+    both(|driver| {
+        let limits = "[limits]\ninstances = 1\nanswer_timeout = \"4s\"\n";
+        let config = limits.to_owned() + &odd("odd", "plain", "");
+        let kern = Setup::new(driver, config).start();
+        let client = Client::modern(&kern, "/mcp").able(able());
+        let params = asks(&[form("1")], "wait", 0);
+        let asked = present(&client, params.clone(), &[]).json();
+        std::thread::sleep(SECOND / 2);
+        let mut other = Client::modern(&kern, "/mcp").able(json!({ "roots": {} }));
+        assert!(other.tools().contains(&"pid".to_owned()));
+        let answer = present(&client, again(&params, &asked, answers(&asked)), &[]).json();
+        assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    });
+}

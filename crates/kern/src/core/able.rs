@@ -18,6 +18,7 @@ use kern_route::{Lists, View};
 use kern_session::Principal;
 use kern_terms::{CoreId, Era, Instant};
 
+use super::lease::Found;
 use super::lists::PATIENCE;
 use super::words::{Health, Post, UpstreamId};
 use super::{Core, Io};
@@ -157,14 +158,14 @@ impl Core {
     /// Gets the lists of an instance of this core, which may have to start.
     fn fetch_able(&mut self, io: &mut Io, key: &(UpstreamId, Bytes), principal: Principal) {
         match self.find_lease(io, key.0, &key.1, principal) {
-            Some((hosted, true)) => self.start_hosted(io, hosted),
-            Some((hosted, false)) => {
+            Found::New(hosted) => self.start_hosted(io, hosted),
+            Found::Old(hosted) => {
                 let lists = self.hosted.get(hosted).and_then(|hosted| hosted.lists.clone());
                 if let Some(lists) = lists {
                     self.learn(key, State::Have(lists));
                 }
             }
-            None => self.learn(key, State::Failed(self.now)),
+            Found::Later | Found::Full => self.learn(key, State::Failed(self.now)),
         }
     }
 

@@ -46,8 +46,10 @@ pub(super) struct Flight {
     pub(super) revision: Revision,
     pub(super) session: Option<Key>,
     pub(super) upstream: UpstreamId,
-    /// Length of the client's message, which may be kept as long as the flight.
-    bytes: usize,
+    /// Length of the client's message while it may be kept.
+    pub(super) bytes: usize,
+    /// It counts among those on their way to its upstream.
+    pub(super) counted: bool,
     /// The session's own instance, if it went there.
     pub(super) private: Option<Key>,
     pub(super) method: Method,
@@ -245,6 +247,7 @@ impl Core {
             session: inbound.session,
             upstream: to.upstream,
             bytes: inbound.message.len(),
+            counted: true,
             private: None,
             method: inbound.envelope.method,
             all: inbound.endpoint.is_none(),
@@ -386,9 +389,8 @@ impl Core {
         } else if let Some(line) = self.line_of(flight.reply) {
             line.calls.remove(&flight.id);
         }
-        if let Some(upstream) = self.upstreams.get_mut(&flight.upstream) {
-            upstream.end(flight.bytes);
-        }
+        let upstream = self.upstreams.get_mut(&flight.upstream);
+        flight.count(upstream, false);
         self.withdraw_asks(io, &flight);
         self.withdraw_task_asks(io, &flight);
         if flight.talk.is_some() {

@@ -41,9 +41,6 @@ use crate::pipeline::{Destination, Inbound};
 const LEASED_MAX: usize = 64;
 /// Sessions with one upstream behind a URL that one core holds for such calls.
 const SESSIONS_MAX: usize = 512;
-/// Which part of `limits.answer_timeout` a client must have been away for its call to be ended when
-/// another waits for room.
-const AWAY_PART: u32 = 10;
 /// Longest `clientCapabilities` that are told to a server, bytes: they are kept as long as it runs.
 const CAPABILITIES_BYTES_MAX: usize = 16 << 10;
 
@@ -64,6 +61,8 @@ pub(super) struct Talk {
     pub(super) park: Option<Park>,
     /// What it came to while the client was away.
     pub(super) kept: Option<Kept>,
+    /// Bytes of it that are counted among those kept for clients.
+    pub(super) counted: usize,
     /// When the client was last told something.
     pub(super) away_since: Instant,
 }
@@ -84,6 +83,7 @@ impl Talk {
             answered: false,
             park: None,
             kept: None,
+            counted: 0,
             away_since: now,
         })
     }
@@ -100,6 +100,18 @@ pub(super) struct Lease {
     idle_since: Instant,
     /// A call left it before it was heard out.
     spoiled: bool,
+}
+
+/// What there is for a call that needs an instance.
+pub(super) enum Found {
+    /// One that runs, or starts.
+    Old(Key),
+    /// A new one that was not started yet.
+    New(Key),
+    /// None before one that is ending has ended.
+    Later,
+    /// None: each has a call.
+    Full,
 }
 
 /// What waits for an instance.
@@ -215,8 +227,13 @@ impl Core {
         });
         let (capabilities, principal) = (talk.capabilities.clone(), talk.principal);
         let (hosted, new) = match self.find_lease(io, upstream, &capabilities, principal) {
-            Some(found) => found,
-            None => return false,
+            Found::Old(hosted) => (hosted, false),
+            Found::New(hosted) => (hosted, true),
+            Found::Later => return false,
+            Found::Full => {
+                self.end_longest_away(io, upstream);
+                return false;
+            }
         };
         if let Some(lease) = self.hosted.get_mut(hosted).and_then(|it| it.lease.as_mut()) {
             lease.calls.push(key);
@@ -237,14 +254,14 @@ impl Core {
         true
     }
 
-    /// An instance for a call, and whether it is a new one that does not run yet.
+    /// An instance for a call. An idle one of another client may make room, no call does.
     pub(super) fn find_lease(
         &mut self,
         io: &mut Io,
         id: UpstreamId,
         capabilities: &Bytes,
         principal: Principal,
-    ) -> Option<(Key, bool)> {
+    ) -> Found {
         let mut free: Option<(Instant, Key)> = None;
         let mut shared: Option<(usize, Key)> = None;
         let mut idle: Option<(Instant, Key)> = None;
@@ -277,19 +294,20 @@ impl Core {
         }
         let most = self.leased_most(id);
         if let Some((_, key)) = free {
-            return Some((key, false));
+            return Found::Old(key);
         }
         if count < most {
-            return Some((self.add_lease(id, capabilities, principal)?, true));
+            let new = self.add_lease(id, capabilities, principal);
+            return new.map_or(Found::Later, Found::New);
         }
         if let (Some((_, key)), 0) = (idle, ending) {
             self.stop_hosted(io, key);
         }
-        let found = shared.map(|(_, key)| (key, false));
-        if found.is_none() && idle.is_none() && ending == 0 {
-            self.end_longest_away(io, id);
+        match shared {
+            Some((_, key)) => Found::Old(key),
+            None if idle.is_none() && ending == 0 => Found::Full,
+            None => Found::Later,
         }
-        found
     }
 
     fn leased_most(&self, id: UpstreamId) -> usize {
@@ -298,22 +316,6 @@ impl Core {
             // A session with a server behind a URL is no process.
             Some(Ok(Launch::Remote(_))) => SESSIONS_MAX,
             _ => self.setup.plan.limits.instances.clamp(1, LEASED_MAX),
-        }
-    }
-
-    /// Makes room: clients may forget that they were asked something.
-    fn end_longest_away(&mut self, io: &mut Io, id: UpstreamId) {
-        let away = self.parks.away.iter().filter_map(|key| {
-            let flight = self.flights.get(*key).filter(|flight| flight.upstream == id)?;
-            let talk = flight.talk.as_ref().filter(|talk| talk.at.is_some())?;
-            Some((talk.away_since, *key))
-        });
-        let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
-        let least = patience / AWAY_PART;
-        let longest = away.min().filter(|(since, _)| self.now.since(*since) >= least);
-        if let Some((_, key)) = longest {
-            self.tell_server_cancelled(io, key, "its client is away, and another call needs room");
-            self.land(io, key);
         }
     }
 

@@ -4,8 +4,9 @@
 //! What happens when is decided in [`kern_session::Park`]; here it is done. How a client comes back
 //! is in `retry`.
 //!
-//! Invariants: a flight is in `away` exactly while its client is away; what is kept for clients that
-//! are away is bounded in number and bytes.
+//! Invariants: a flight is in `away` exactly while its client is away; what is kept of parked calls
+//! is bounded in number and bytes. Who comes when all is taken gets the room of the client that has
+//! been away the longest, if that is long enough.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,11 +21,18 @@ use kern_terms::Key;
 use super::flight::Flight;
 use super::lease::Talk;
 use super::timers::Timer;
-use super::words::{Ending, Post, ReplyTo};
+use super::words::{Ending, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
 
 /// Calls of one core whose clients are away.
 const AWAY_MAX: usize = 1_024;
+
+/// Which part of `limits.answer_timeout` a client must have been away for its call to be ended when
+/// another waits for room.
+const AWAY_PART: u32 = 10;
+/// What a server is told whose client can't be asked now.
+const TOO_MANY: &str = "too many clients are being asked";
+const TOO_MUCH: &str = "too many bytes are kept for clients that were asked (limits.parked_bytes)";
 
 /// The parked calls of a core.
 #[derive(Debug, Default)]
@@ -35,6 +43,8 @@ pub(super) struct Parks {
     seals: u64,
     /// Flights whose clients are away.
     pub(super) away: BTreeSet<Key>,
+    /// Of all parked calls: the sum of [`Talk::counted`].
+    bytes: usize,
 }
 
 /// What a call came to while its client was away.
@@ -44,6 +54,18 @@ pub(super) enum Kept {
     Answer(Bytes),
     /// For people.
     Failed(String),
+}
+
+impl Talk {
+    /// What is kept of the call for its client.
+    fn bytes(&self) -> usize {
+        let kept = match &self.kept {
+            Some(Kept::Answer(message)) => message.len(),
+            Some(Kept::Failed(why)) => why.len(),
+            None => 0,
+        };
+        kept + self.park.as_ref().map_or(0, Park::bytes)
+    }
 }
 
 /// What a call came to.
@@ -91,7 +113,13 @@ impl Core {
             let why = "this request does not say which call it belongs to";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
         };
-        self.park_step(io, key, Event::Asked(Asked::new(id, question, params)));
+        let asked = Asked::new(id, question, params);
+        let bytes = asked.bytes();
+        let most = self.parked_bytes_max();
+        if !self.make_room(io, key, |parks| parks.bytes + bytes > most) {
+            return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, TOO_MUCH);
+        }
+        self.park_step(io, key, Event::Asked(asked));
     }
 
     /// A server no longer wants what it asked.
@@ -108,6 +136,7 @@ impl Core {
         for call in self.lease_calls(hosted) {
             if let Some(park) = self.park_mut(call) {
                 park.forget_asked();
+                self.count_kept(call);
             }
         }
     }
@@ -131,6 +160,7 @@ impl Core {
         let Some(talk) = self.talk_mut(key) else { return };
         let mut fx = Vec::new();
         talk.park.get_or_insert_with(|| Park::new(patience)).step(now, event, &mut fx);
+        self.count_kept(key);
         for effect in fx {
             self.park_effect(io, key, effect);
         }
@@ -163,20 +193,17 @@ impl Core {
 
     /// Time for more to come is over: the client is told what there is.
     pub(super) fn moment_over(&mut self, io: &mut Io, key: Key) {
-        let crowded = self.parks.away.len() >= AWAY_MAX;
-        let own = self.kept_bytes(key);
-        let full = self.kept_for_away() + own > self.parked_bytes_max();
-        let unable = crowded || full || self.parks.sealer.is_none() || self.draining;
+        let gathers = |park: &mut Park| park.state() == State::Gathering;
+        let room = !self.park_mut(key).is_some_and(gathers)
+            || self.make_room(io, key, |parks| parks.away.len() >= AWAY_MAX);
+        let unable = !room || self.parks.sealer.is_none() || self.draining;
         let Some(park) = self.park_mut(key) else { return };
         if !unable {
             return self.park_step(io, key, Event::Moment);
         }
         let mut fx = Vec::new();
-        let why = match full {
-            true => "too many bytes are kept for clients that were asked (limits.parked_bytes)",
-            false => "too many clients are being asked",
-        };
-        park.refuse_asked(why, &mut fx);
+        park.refuse_asked(TOO_MANY, &mut fx);
+        self.count_kept(key);
         for effect in fx {
             self.park_effect(io, key, effect);
         }
@@ -186,20 +213,44 @@ impl Core {
         self.setup.plan.limits.parked_bytes / self.setup.cores.len().max(1)
     }
 
-    fn kept_for_away(&self) -> usize {
-        self.parks.away.iter().map(|key| self.kept_bytes(*key)).sum()
+    /// Makes room: clients may forget that they were asked something.
+    pub(super) fn end_longest_away(&mut self, io: &mut Io, id: UpstreamId) {
+        let has_one = |flight: &Flight| flight.talk.as_ref().is_some_and(|it| it.at.is_some());
+        let longest = self.longest_away(|_, flight| flight.upstream == id && has_one(flight));
+        if let Some(key) = longest {
+            self.end_away(io, key, "its client is away, and another call needs room");
+        }
     }
 
-    fn kept_bytes(&self, key: Key) -> usize {
-        let talk = self.flights.get(key).and_then(|flight| flight.talk.as_ref());
-        talk.map_or(0, |talk| {
-            let kept = match &talk.kept {
-                Some(Kept::Answer(message)) => message.len(),
-                Some(Kept::Failed(why)) => why.len(),
-                None => 0,
-            };
-            kept + talk.park.as_ref().map_or(0, Park::bytes)
-        })
+    /// Of the calls that `which` names, the one whose client has been away the longest, if that is
+    /// long enough for it to be ended.
+    fn longest_away(&self, which: impl Fn(Key, &Flight) -> bool) -> Option<Key> {
+        let away = self.parks.away.iter().filter_map(|key| {
+            let flight = self.flights.get(*key).filter(|flight| which(*key, flight))?;
+            Some((flight.talk.as_ref()?.away_since, *key))
+        });
+        let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
+        let least = patience / AWAY_PART;
+        let longest = away.min().filter(|(since, _)| self.now.since(*since) >= least);
+        longest.map(|(_, key)| key)
+    }
+
+    /// Ends calls of clients that have been away the longest, but not `key`, until there is room;
+    /// `false` if there is none.
+    fn make_room(&mut self, io: &mut Io, key: Key, full: impl Fn(&Parks) -> bool) -> bool {
+        while full(&self.parks) {
+            let Some(longest) = self.longest_away(|other, _| other != key) else { return false };
+            self.end_away(io, longest, "its client is away, and another needs room");
+        }
+        true
+    }
+
+    /// What is kept of a parked call has changed.
+    pub(super) fn count_kept(&mut self, key: Key) {
+        let Some(talk) = self.talk_mut(key) else { return };
+        let bytes = talk.bytes();
+        let before = std::mem::replace(&mut talk.counted, bytes);
+        self.parks.bytes = self.parks.bytes - before + bytes;
     }
 
     /// Ends the client's request with what its server asks.
@@ -208,12 +259,9 @@ impl Core {
         let (core, count, nobody) = (self.id, self.parks.seals, ReplyTo::nobody(self.id));
         let Some(flight) = self.flights.get_mut(key) else { return };
         let Some(talk) = &flight.talk else { return };
-        let (Some(park), Some(binding), Some(sealer)) =
-            (&talk.park, &talk.binding, &self.parks.sealer)
-        else {
-            return;
-        };
+        let (Some(park), Some(binding)) = (&talk.park, &talk.binding) else { return };
         let State::Waiting { until } = park.state() else { return };
+        let sealer = self.parks.sealer.as_ref().expect("nobody is told anything without a sealer");
         let ticket = Ticket { core, park: key, round: park.round(), until };
         let mut result = Vec::new();
         park.write_result(&sealer.seal(&ticket, binding, count), &mut result);
@@ -222,6 +270,10 @@ impl Core {
         let reply = std::mem::replace(&mut flight.reply, nobody);
         let id = std::mem::take(&mut flight.id);
         flight.progress = None;
+        // A server that asked something has the message, so it is not kept any longer.
+        flight.parked = None;
+        flight.count(self.upstreams.get_mut(&flight.upstream), false);
+        flight.bytes = 0;
         io.cancel(flight.timer);
         flight.timer = io.timer(until.since(self.now), Timer::Flight(key).token());
         if let Some(talk) = &mut flight.talk {
@@ -239,9 +291,10 @@ impl Core {
         if !self.is_away(key) {
             return false;
         }
-        let (bytes, most) = (self.kept_for_away(), self.parked_bytes_max());
+        let most = self.parked_bytes_max();
+        let full = |parks: &Parks, message: &[u8]| parks.bytes + message.len() > most;
         let (kept, answered) = match what {
-            Outcome::Answer(message) if bytes + message.len() > most => {
+            Outcome::Answer(message) if !self.make_room(io, key, |it| full(it, message)) => {
                 let why = "the answer came while its client was away, and was too large to keep \
                            (limits.parked_bytes)";
                 (Kept::Failed(why.to_owned()), true)
@@ -264,6 +317,7 @@ impl Core {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.talk = Some(talk);
         }
+        self.count_kept(key);
         true
     }
 
@@ -278,12 +332,18 @@ impl Core {
     /// Ends calls whose clients are away and will not be served when they come back.
     pub(super) fn end_parks(&mut self, io: &mut Io, which: impl Fn(&Talk) -> bool, why: &str) {
         for key in self.parks.away.clone() {
-            let Some(talk) = self.talk_mut(key).filter(|talk| which(talk)) else { continue };
-            if talk.kept.is_none() {
-                self.tell_server_cancelled(io, key, why);
+            if self.talk_mut(key).is_some_and(|talk| which(talk)) {
+                self.end_away(io, key, why);
             }
-            self.land(io, key);
         }
+    }
+
+    /// Ends a call whose client is away.
+    pub(super) fn end_away(&mut self, io: &mut Io, key: Key, why: &str) {
+        if self.talk_mut(key).is_some_and(|talk| talk.kept.is_none()) {
+            self.tell_server_cancelled(io, key, why);
+        }
+        self.land(io, key);
     }
 
     /// A flight was taken off the table.
@@ -291,6 +351,7 @@ impl Core {
         self.parks.away.remove(&key);
         let unsent = flight.is_unsent();
         let Some(talk) = &mut flight.talk else { return };
+        self.parks.bytes -= std::mem::take(&mut talk.counted);
         let mut fx = Vec::new();
         if let Some(park) = &mut talk.park {
             park.end("the call it belongs to is over", &mut fx);

@@ -19,6 +19,7 @@ use kern_route::View;
 use kern_terms::{Instant, Key};
 use kern_upstream::http::HttpLink;
 
+use super::flight::Flight;
 use super::words::{Health, Spec, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Fault, Inbound, Routed};
@@ -64,6 +65,21 @@ impl Upstream {
     pub(super) fn end(&mut self, bytes: usize) {
         self.flights = self.flights.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Flight {
+    /// Whether it counts among those on their way to its upstream: while its client is away it does
+    /// not, or a few clients that never return would shut out all others.
+    pub(super) fn count(&mut self, upstream: Option<&mut Upstream>, on: bool) {
+        if std::mem::replace(&mut self.counted, on) == on {
+            return;
+        }
+        match (upstream, on) {
+            (Some(upstream), true) => upstream.begin(self.bytes),
+            (Some(upstream), false) => upstream.end(self.bytes),
+            (None, _) => {}
+        }
     }
 }
 

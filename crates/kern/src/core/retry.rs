@@ -89,6 +89,7 @@ impl Core {
             };
             return self.refuse_raw(io, back.reply, &back.id, refused, why);
         }
+        self.count_kept(key);
         self.waits_again(io, key, back);
         for effect in fx {
             match effect {
@@ -103,8 +104,9 @@ impl Core {
         self.parks.away.remove(&key);
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let upstream = self.upstreams.get(&flight.upstream);
-        let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
+        let upstream = self.upstreams.get_mut(&flight.upstream);
+        let timeout = upstream.as_ref().map(|it| it.spec.timeout).unwrap_or_default();
+        flight.count(upstream, true);
         io.cancel(flight.timer);
         flight.timer = io.timer(timeout, Timer::Flight(key).token());
         (flight.began, flight.heard) = (now, now);

@@ -100,7 +100,8 @@ impl Asked {
         Self { id: id.into(), question, params: params.map(Box::from), number: 0, told: false }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes kept while it waits.
+    pub fn bytes(&self) -> usize {
         self.id.len() + self.params.as_ref().map_or(0, |params| params.len()) + 64
     }
 
