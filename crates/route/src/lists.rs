@@ -119,6 +119,20 @@ impl Lists {
         self.bytes
     }
 
+    /// Whether `other` offers and says the same in the same words.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let said =
+            |it: &Self| (it.upstream.clone(), it.revision, it.hints, it.instructions.clone());
+        let declared = |it: &Self| (it.server_info.clone(), it.capabilities.clone());
+        let raws = |it: &Self| it.items.each_ref().map(Vec::len);
+        raws(self) == raws(other)
+            && said(self) == said(other)
+            && declared(self) == declared(other)
+            && self.items.iter().zip(&other.items).all(|(one, two)| {
+                one.iter().map(|item| &item.raw).eq(two.iter().map(|item| &item.raw))
+            })
+    }
+
     /// Whether the upstream declared the capability `name`.
     pub fn can(&self, name: &str) -> bool {
         json::get(&self.capabilities, Span::all(&self.capabilities), name)

@@ -274,15 +274,20 @@ impl Core {
         if hosted.lease.is_some() {
             return self.publish_lease(io, key);
         }
-        let Some(building) = hosted.building.clone() else { return };
-        let lists = Arc::new(building);
+        let building = hosted.building.take();
+        let Some(building) = building.or_else(|| hosted.lists.as_deref().cloned()) else { return };
+        let (id, session) = (hosted.upstream, hosted.session);
+        let lists = match session {
+            Some(_) => self.lists_among(id, building),
+            None => Arc::new(building),
+        };
+        let Some(hosted) = self.hosted.get_mut(key) else { return };
         let first = hosted.lists.is_none();
         let same = hosted.lists.as_ref().is_some_and(|before| same_items(before, &lists));
         let late = self.now.since(hosted.instance.started()) >= super::lists::PATIENCE;
         let known = std::mem::replace(&mut hosted.known, true) || late;
         hosted.down_since = None;
         hosted.lists = Some(Arc::clone(&lists));
-        let (id, session) = (hosted.upstream, hosted.session);
         let name = Arc::clone(&hosted.spec.name);
         for warning in &lists.warnings {
             tracing::warn!(upstream = &*name, "left out: {warning}");
@@ -445,6 +450,9 @@ impl Core {
 
 impl Hosted {
     fn take_page(&mut self, method: Method, result: &[u8], first: bool) {
+        if self.building.is_none() {
+            self.building = self.lists.as_deref().cloned();
+        }
         let Some(lists) = &mut self.building else { return };
         let kind = match method {
             Method::ToolsList => ListKind::Tools,

@@ -323,7 +323,14 @@ impl Core {
     pub(super) fn publish_lease(&mut self, io: &mut Io, key: Key) {
         let Some(hosted) = self.hosted.get_mut(key) else { return };
         let waiting = hosted.waiting.drain(..).collect::<Vec<_>>();
-        hosted.lists = hosted.building.clone().map(Arc::new);
+        if let Some(building) = hosted.building.take() {
+            let id = hosted.upstream;
+            let lists = self.lists_among(id, building);
+            if let Some(hosted) = self.hosted.get_mut(key) {
+                hosted.lists = Some(lists);
+            }
+        }
+        let Some(hosted) = self.hosted.get(key) else { return };
         if let (Some(lease), Some(lists)) = (&hosted.lease, &hosted.lists) {
             let (capabilities, lists) = (lease.capabilities.clone(), Arc::clone(lists));
             let id = hosted.upstream;

@@ -3,9 +3,10 @@
 //! Invariant: a request waits at most [`PATIENCE`] for servers' first start; then it is answered
 //! with what there is, and `list_changed` tells of the rest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use kern_mcp::{Method, json, scan, tasks};
 use kern_route::{ListKind, Lists, Page, PageLimits, View};
 use kern_terms::{Era, Instant, Key, Revision};
@@ -13,7 +14,7 @@ use kern_terms::{Era, Instant, Key, Revision};
 use super::place::Place;
 use super::queued::{NO_ROOM, Weight};
 use super::timers::Timer;
-use super::words::{Health, ReplyTo, STILL_STARTING};
+use super::words::{Health, ReplyTo, STILL_STARTING, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{self, Fault, Inbound};
 use kern_mcp::errors::Cause;
@@ -22,6 +23,34 @@ use kern_mcp::errors::Cause;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests that may wait on one core.
 const PATIENT_MAX: usize = 10_000;
+
+/// Lists of one server that are looked at for being the same as others.
+const VARIANTS_MAX: usize = 16;
+
+/// What sessions with servers of their own see. Most of them see the same, and then they share it:
+/// a session that is idle costs little.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    of: HashMap<Key, Arc<View>>,
+    shared: Vec<(Option<Arc<str>>, Weak<View>)>,
+    lists: HashMap<UpstreamId, Vec<Weak<Lists>>>,
+}
+
+impl Views {
+    pub(super) fn get(&self, session: &Key) -> Option<&Arc<View>> {
+        self.of.get(session)
+    }
+
+    pub(super) fn remove(&mut self, session: &Key) {
+        self.of.remove(session);
+    }
+
+    /// The catalog changed, or what is configured.
+    pub(super) fn clear(&mut self) {
+        self.of.clear();
+        self.shared.clear();
+    }
+}
 
 /// A request that waits for servers.
 #[derive(Debug)]
@@ -142,15 +171,59 @@ impl Core {
         if !own {
             return (shared, whole);
         }
-        let view = Arc::new(match (endpoint, lists.as_slice()) {
-            (Some(_), [one]) => View::single(one),
-            (Some(_), _) => return (None, whole),
-            (None, lists) => self.merged_view(lists),
-        });
+        if endpoint.is_some() && lists.len() != 1 {
+            return (None, whole);
+        }
+        let view = self.view_among(endpoint, shared, &lists);
         if whole {
-            self.views.insert(session, Arc::clone(&view));
+            self.views.of.insert(session, Arc::clone(&view));
         }
         (Some(view), whole)
+    }
+
+    /// The view of these lists: one that is there already, if any.
+    fn view_among(
+        &mut self,
+        endpoint: Option<&Arc<str>>,
+        shared: Option<Arc<View>>,
+        lists: &[Arc<Lists>],
+    ) -> Arc<View> {
+        let of_these =
+            |view: &Arc<View>| view.upstreams().map(Arc::as_ptr).eq(lists.iter().map(Arc::as_ptr));
+        if let Some(view) = shared.filter(of_these) {
+            return view;
+        }
+        self.views.shared.retain(|(_, view)| view.strong_count() > 0);
+        let here = self.views.shared.iter().filter(|(at, _)| at.as_ref() == endpoint);
+        if let Some(view) = here.filter_map(|(_, view)| view.upgrade()).find(of_these) {
+            return view;
+        }
+        let view = Arc::new(match (endpoint, lists) {
+            (Some(_), [one]) => View::single(one),
+            (_, lists) => self.merged_view(lists),
+        });
+        if self.views.shared.len() < VARIANTS_MAX {
+            self.views.shared.push((endpoint.cloned(), Arc::downgrade(&view)));
+        }
+        view
+    }
+
+    /// The lists of a client's own server: those of another one that offers the same, if any.
+    pub(super) fn lists_among(&mut self, id: UpstreamId, lists: Lists) -> Arc<Lists> {
+        let shared = self.catalog.one(&lists.upstream).and_then(|view| view.upstreams().next());
+        if let Some(same) = shared.filter(|known| known.is_like(&lists)) {
+            return Arc::clone(same);
+        }
+        let known = self.views.lists.entry(id).or_default();
+        known.retain(|one| one.strong_count() > 0);
+        let same = known.iter().filter_map(Weak::upgrade).find(|known| known.is_like(&lists));
+        same.unwrap_or_else(|| {
+            let lists = Arc::new(lists);
+            if known.len() < VARIANTS_MAX {
+                known.push(Arc::downgrade(&lists));
+            }
+            lists
+        })
     }
 
     /// Whether the upstream is on its first start, or so freshly up that no catalog shows it yet.

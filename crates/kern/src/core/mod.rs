@@ -66,7 +66,7 @@ use hashbrown::HashMap;
 use kern_mcp::ScanLimits;
 use kern_mcp::http::HttpLimits;
 use kern_reactor::{App, Event, Listen, Signal};
-use kern_route::{Catalog, View};
+use kern_route::Catalog;
 use kern_session::{Sessions, Token};
 use kern_terms::{CoreId, Instant, Key, Slab};
 
@@ -158,7 +158,7 @@ pub struct Core {
     /// Bytes of messages kept for clients that resume a stream.
     kept_bytes: usize,
     /// What a session with servers of its own sees.
-    views: HashMap<Key, Arc<View>>,
+    views: lists::Views,
     /// Streams of HTTP+SSE clients, by the token their endpoint carries.
     channels: HashMap<Token, Key>,
     asks: Slab<asks::Ask>,
@@ -230,7 +230,7 @@ impl Core {
             streams: HashMap::new(),
             trails: HashMap::new(),
             kept_bytes: 0,
-            views: HashMap::new(),
+            views: lists::Views::default(),
             channels: HashMap::new(),
             asks: Slab::new(),
             batches: Slab::new(),
