@@ -14,6 +14,7 @@ mod judge;
 mod page;
 mod plan;
 mod process;
+pub(crate) mod record;
 mod report;
 mod rows;
 mod scene;
@@ -168,7 +169,8 @@ fn one(desk: &Desk<'_>, client: &Client, rows: &[Row], tell: &Sender<Line>) {
                 last = Instant::now();
                 done += 1;
             };
-            let outcome = follow(desk, client, program, script.as_deref(), &runs, |line| {
+            let call = (program.as_path(), script.as_deref());
+            let outcome = follow(desk.place, client.name, call, &runs, |line| {
                 take(line, &mut judge);
             });
             let why = outcome.err().unwrap_or_else(|| "it left this out".to_owned());
@@ -186,19 +188,18 @@ fn one(desk: &Desk<'_>, client: &Client, rows: &[Row], tell: &Sender<Line>) {
 
 /// Gives a client its plan and hands on each line of its answers.
 fn follow(
-    desk: &Desk<'_>,
-    client: &Client,
-    program: &Path,
-    script: Option<&Path>,
+    place: &Place,
+    client: &str,
+    (program, script): (&Path, Option<&Path>),
     runs: &[plan::Run],
     mut take: impl FnMut(&Value),
 ) -> Result<(), String> {
-    let name = client.name.replace(' ', "-");
-    let file = desk.place.folder.join(format!("{name}.plan.json"));
+    let name = client.replace(' ', "-");
+    let file = place.folder.join(format!("{name}.plan.json"));
     write(&file, &plan::json(runs).to_string())?;
     let mut command = Command::new(program);
     command.args(script).arg(&file);
-    process::lines(command, &desk.place.folder.join(format!("{name}.err")), |line| {
+    process::lines(command, &place.folder.join(format!("{name}.err")), |line| {
         // Servers and libraries may print too.
         if let Ok(line @ Value::Object(_)) = serde_json::from_str(line) {
             take(&line);

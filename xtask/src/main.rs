@@ -38,6 +38,10 @@ enum Command {
     ConformanceClient(conformance::DriverArgs),
     /// Run other people's clients against other people's servers, through kern
     Interop(interop::InteropArgs),
+    /// Record what other people's clients and servers say to each other, without kern
+    Record(interop::record::RecordArgs),
+    #[command(hide = true)]
+    RecordPipe(interop::record::PipeArgs),
     /// Measure
     Bench(bench::BenchArgs),
     /// Use kern as in a day, in minutes, and see what is left behind
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(args),
         Command::ConformanceClient(args) => conformance::drive(&args),
         Command::Interop(args) => interop::run(root, &args),
+        Command::Record(args) => interop::record::run(root, &args),
+        Command::RecordPipe(args) => interop::record::pipe(&args),
         Command::Bench(args) => bench::run(root, &args),
         Command::Soak(args) => soak::run(root, &args),
     };

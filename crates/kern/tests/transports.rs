@@ -187,7 +187,7 @@ struct Remote {
 impl Remote {
     fn start(mode: &str, more: &[&Path]) -> Remote {
         let mut command = Command::new(python());
-        command.args(["-SE", &script("remote.py"), mode]).args(more);
+        command.args(["-SEB", &script("remote.py"), mode]).args(more);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();

@@ -1,9 +1,10 @@
 """A server on the Python SDK, version 2, whose tools ask the client.
 
 It speaks both eras: a client of 2026-07-28 gets `input_required`, an older one a request of the
-server's in mid-call.
+server's in mid-call. It speaks over stdio, or over HTTP at the port that is its argument.
 """
 
+import sys
 from typing import Annotated
 
 import mcp_types as types
@@ -81,4 +82,7 @@ def ask_twice(
     return f"{who.name}: {said.content.text}"
 
 
-server.run()
+if len(sys.argv) > 1:
+    server.run("streamable-http", port=int(sys.argv[1]))
+else:
+    server.run()

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Desk;
+use super::install::Place;
 use super::judge::{Cell, Judge};
 use super::process;
 use super::rows::{Era, Row};
@@ -22,7 +23,7 @@ pub(super) fn run(
     let mut judge = Judge::new(name, desk.servers);
     // It can be asked, so that this server shows it more tools than a connection without any SDK.
     let first = &desk.servers[0];
-    let asked = ask(desk, &first.connect(), Era::Legacy, &first.steps[0]);
+    let asked = ask(desk.place, &first.connect(), Era::Legacy, &first.steps[0]);
     for &row in rows {
         let tools = asked.as_ref().unwrap_or(&first.expected[0]);
         judge.expect(0, 0, tools.clone());
@@ -33,7 +34,7 @@ pub(super) fn run(
             let verdict = chosen.iter().try_for_each(|&at| {
                 let step = &server.steps[at];
                 let asked = if row.way.one() { step.clone() } else { step.through(server.name) };
-                let found = ask(desk, &connect, row.era, &asked)?;
+                let found = ask(desk.place, &connect, row.era, &asked)?;
                 judge.one(row, index, at, &found)
             });
             // What revision was agreed, it does not tell.
@@ -61,10 +62,10 @@ fn chosen(row: Row, index: usize, server: &Server) -> Vec<usize> {
 }
 
 /// Sends one request; its result.
-fn ask(desk: &Desk<'_>, connect: &Value, era: Era, step: &Step) -> Result<Value, String> {
-    let mut command = Command::new(desk.place.node());
-    command.arg(desk.place.modules().join(".bin").join("mcp-inspector")).arg("--cli");
-    command.env("MCP_CATALOG_PATH", desk.place.folder.join("catalog.json"));
+pub(super) fn ask(place: &Place, connect: &Value, era: Era, step: &Step) -> Result<Value, String> {
+    let mut command = Command::new(place.node());
+    command.arg(place.modules().join(".bin").join("mcp-inspector")).arg("--cli");
+    command.env("MCP_CATALOG_PATH", place.folder.join("catalog.json"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if let Some(url) = connect["http"].as_str() {
         command.args(["--transport", "http", "--server-url", url]);
@@ -90,7 +91,7 @@ fn ask(desk: &Desk<'_>, connect: &Value, era: Era, step: &Step) -> Result<Value,
         }
         _ => {}
     }
-    let printed = process::whole(command, &desk.place.folder.join("inspector.err"))?;
+    let printed = process::whole(command, &place.folder.join("inspector.err"))?;
     let output: Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("it printed no JSON ({error}): {printed}"))?;
     Ok(output.get("result").cloned().unwrap_or(output))

@@ -91,12 +91,14 @@ pub(super) struct Row {
     pub(super) way: Way,
 }
 
-/// The scripts that drive the SDKs: name of the file, its text.
+/// The scripts that drive the SDKs, and what they share: name of the file, its text.
 const SCRIPTS: &[(&str, &str)] = &[
+    ("python_plan.py", include_str!("clients/python_plan.py")),
     ("python_v1.py", include_str!("clients/python_v1.py")),
     ("python_v2.py", include_str!("clients/python_v2.py")),
     // Not `fastmcp.py`, which would be taken for the package.
     ("fastmcp_v4.py", include_str!("clients/fastmcp_v4.py")),
+    ("typescript_plan.mjs", include_str!("clients/typescript_plan.mjs")),
     ("typescript_v1.mjs", include_str!("clients/typescript_v1.mjs")),
     ("typescript_v2.mjs", include_str!("clients/typescript_v2.mjs")),
 ];

@@ -180,17 +180,8 @@ impl Core {
             }
             Err(error) => {
                 let id = error.id.map(|span| span.of(message));
-                let mut body = Vec::new();
-                kern_mcp::encode::error(
-                    &mut body,
-                    id,
-                    error.fault.code(),
-                    &error.to_string(),
-                    None,
-                );
-                return self.respond(io, key, |out, keep_alive| {
-                    encode::json_response(out, 400, &[], keep_alive, &[&body]);
-                });
+                let code = error.fault.code();
+                return self.bad_request(io, key, id, code, &error.to_string());
             }
         };
         let by_header = request.headers.mcp_protocol_version;
@@ -261,11 +252,7 @@ impl Core {
         {
             let id = envelope.id.map(|span| span.of(message));
             let code = Cause::InvalidRequest.code(Era::Legacy);
-            let mut body = Vec::new();
-            kern_mcp::encode::error(&mut body, id, code, &why, None);
-            return self.respond(io, key, |out, keep_alive| {
-                encode::json_response(out, 400, &[], keep_alive, &[&body]);
-            });
+            return self.bad_request(io, key, id, code, &why);
         }
         if envelope.method == Method::Initialize {
             let revision = Revision::LEGACY_LATEST;
@@ -322,6 +309,15 @@ impl Core {
         } else {
             self.deny(io, key, 404, "this session has ended: send initialize again");
         }
+    }
+
+    /// Answers a message that cannot be taken: an error of JSON-RPC, with 400.
+    fn bad_request(&mut self, io: &mut Io, key: Key, id: Option<&[u8]>, code: i64, why: &str) {
+        let mut body = Vec::new();
+        kern_mcp::encode::error(&mut body, id, code, why, None);
+        self.respond(io, key, |out, keep_alive| {
+            encode::json_response(out, 400, &[], keep_alive, &[&body]);
+        });
     }
 
     pub(super) fn accepted_202(&mut self, io: &mut Io, key: Key) {

@@ -4,6 +4,8 @@
 //! Sources: 2025-11-25 basic/transports; HTTP+SSE is that of 2024-11-05. Invariant: a stream opens
 //! only for a session that is known to exist, at the endpoint it was opened at.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kern_mcp::http::{Request, encode};
 use kern_mcp::sse;
@@ -23,31 +25,26 @@ impl Core {
         request: &Request<'_>,
         name: Option<&str>,
     ) {
-        let endpoint = name.and_then(|name| self.endpoint(name));
-        let Some((exchange, reply)) = self.exchange_mut(key) else { return };
+        let Some((exchange, _)) = self.exchange_mut(key) else { return };
         if !exchange.accepts_stream {
             return self.deny(io, key, 406, "Accept must list text/event-stream");
         }
         if let Some(why) = unknown_revision(request) {
             return self.deny(io, key, 400, &why);
         }
-        let Some(text) = request.headers.mcp_session_id else {
-            return self.not_allowed(io, key, b"POST");
-        };
-        let Some(token) = Token::parse(text.as_bytes()) else {
+        let Some((reply, token, endpoint)) = self.about(io, key, request, name) else { return };
+        let Some(token) = token else {
             return self.deny(io, key, 404, "this session has ended: send initialize again");
         };
-        // A name that nobody has is no endpoint of any session.
-        let unknown = name.is_some() && endpoint.is_none();
-        exchange.token = Some(token);
+        if let Some((exchange, _)) = self.exchange_mut(key) {
+            exchange.token = Some(token);
+        }
         let last = request.headers.last_event_id.map(str::as_bytes);
-        if token.core == self.id && !unknown {
+        if token.core == self.id {
             self.attach(io, reply, token, endpoint.as_ref(), last);
-        } else if self.setup.cores.contains(&token.core) && !unknown {
+        } else {
             let last = last.map(Bytes::copy_from_slice);
             io.post(token.core, Post::Attach { to: reply, token, endpoint, last });
-        } else {
-            self.deny(io, key, 404, "this session has ended: send initialize again");
         }
     }
 
@@ -58,19 +55,36 @@ impl Core {
         request: &Request<'_>,
         name: Option<&str>,
     ) {
-        let endpoint = name.and_then(|name| self.endpoint(name));
-        let Some((_, reply)) = self.exchange_mut(key) else { return };
-        let Some(text) = request.headers.mcp_session_id else {
-            return self.not_allowed(io, key, b"POST");
-        };
-        let token = Token::parse(text.as_bytes()).filter(|_| name.is_none() || endpoint.is_some());
-        match token.filter(|token| self.setup.cores.contains(&token.core)) {
+        let Some((reply, token, endpoint)) = self.about(io, key, request, name) else { return };
+        match token {
             Some(token) if token.core == self.id => {
                 self.end_session(io, reply, token, endpoint.as_ref());
             }
             Some(token) => io.post(token.core, Post::End { reply, token, endpoint }),
             None => self.deny(io, key, 404, "this session has ended"),
         }
+    }
+
+    /// The session that a request without a body is about, if a core here could have it, and the
+    /// endpoint it came to. Nothing where the request names no session, which is then answered.
+    fn about(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        request: &Request<'_>,
+        name: Option<&str>,
+    ) -> Option<(ReplyTo, Option<Token>, Option<Arc<str>>)> {
+        let (_, reply) = self.exchange_mut(key)?;
+        let Some(text) = request.headers.mcp_session_id else {
+            self.not_allowed(io, key, b"POST");
+            return None;
+        };
+        let endpoint = name.and_then(|name| self.endpoint(name));
+        // A name that nobody has is no endpoint of any session.
+        let known = name.is_none() || endpoint.is_some();
+        let token = Token::parse(text.as_bytes());
+        let token = token.filter(|token| known && self.setup.cores.contains(&token.core));
+        Some((reply, token, endpoint))
     }
 
     pub(super) fn sse_get(

@@ -1,16 +1,19 @@
-//! Does a client see through the gateway what it sees without it, and does its server? Generated
-//! exchanges and some written by hand, compared byte for byte but for what ARCHITECTURE.md says is rewritten.
+//! Does a client see through the gateway what it sees without it, and does its server? Exchanges
+//! of real clients and servers, generated ones and some written by hand, compared byte for byte but for what ARCHITECTURE.md says is rewritten.
 //!
 //! `KERN_DIFFERENTIAL=N` runs N times as many exchanges, `KERN_SEED` from another seed.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
+mod channel;
+mod corpus;
 mod fixture;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod json;
 mod malformed;
 mod mirror;
+mod recorded;
 mod wire;
 
 use std::process::Command;
@@ -142,5 +145,18 @@ fn what_breaks_a_rule_is_refused_with_the_same_code() {
         let rows = malformed::run_table(&world);
         let count = malformed::run_spoiled(&world, seed(), 25 * times());
         println!("{driver}: {rows} wrong and {count} broken messages were refused alike");
+    });
+}
+
+#[test]
+fn what_real_clients_and_servers_said_arrives_byte_for_byte() {
+    let all = corpus::conversations();
+    both(|driver| {
+        for carry in ["lines", "http", "sse"] {
+            for asked in [false, true] {
+                let count = recorded::run(driver, &all, carry, asked);
+                println!("{driver}: {count} recorded exchanges over {carry}, asked: {asked}");
+            }
+        }
     });
 }

@@ -5,12 +5,11 @@ The first line of stdout of the HTTP server is its URL; both end with their stdi
 with what they test and need nothing but the standard library.
 """
 import json
-import os
 import sys
-import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import web
 
 MODE, REVISION = sys.argv[1:]
 RETRY_MS = 600
@@ -66,35 +65,14 @@ def answer(message):
     return result(id, says(json.dumps(params.get("arguments"))))
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def respond(self, status, body=b"", headers=()):
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def begin(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-
+class Handler(web.Handler):
     def event(self, text):
         data = text.encode()
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-        self.wfile.flush()
+        self.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def end(self, whole=True):
         if whole:
-            self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
+            self.write(b"0\r\n\r\n")
         self.close_connection = True
 
     def go_on(self, id, left, name):
@@ -105,20 +83,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end(whole=name != "cut")
 
     def do_POST(self):
-        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = json.loads(self.body())
         name = (message.get("params") or {}).get("name")
         if message.get("method") == "tools/call" and name in TOOLS[:5]:
-            self.begin()
+            self.stream(chunked=True)
             if name == "cut":
                 self.event("id: begin\ndata: %s\n\n" % json.dumps(progress(message)))
             return self.go_on(message["id"], 3 if name == "often" else 0, name)
         reply = answer(message)
         if reply is None:
-            return self.respond(202)
-        headers = [("Content-Type", "application/json")]
-        if message.get("method") == "initialize":
-            headers.append(("Mcp-Session-Id", uuid.uuid4().hex))
-        self.respond(200, json.dumps(reply).encode(), headers)
+            return self.reply(202)
+        session = uuid.uuid4().hex if message.get("method") == "initialize" else None
+        self.reply(200, json.dumps(reply).encode(), session=session)
 
     def do_GET(self):
         place = self.headers.get("Last-Event-ID")
@@ -127,8 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.own(place)
         GETS.append([call["name"], time.monotonic() - call["closed"]])
         if call["name"] == "refused":
-            return self.respond(405)
-        self.begin()
+            return self.reply(405)
+        self.stream(chunked=True)
         if call["left"]:
             return self.go_on(call["id"], call["left"] - 1, call["name"])
         if call["name"] == "silent":
@@ -140,32 +116,20 @@ class Handler(BaseHTTPRequestHandler):
     def own(self, place):
         """The server's own stream: it says one thing and breaks, each time."""
         if OWN["said"] > 2:
-            return self.respond(405)
+            return self.reply(405)
         GETS.append(["own", place])
-        self.begin()
+        self.stream(chunked=True)
         OWN["said"] += 1
         note = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
         self.event("id: own-%d\ndata: %s\n\n" % (OWN["said"], json.dumps(note)))
         self.end(whole=OWN["said"] % 2 == 1)
 
     def do_DELETE(self):
-        self.respond(204)
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        """A client that leaves is no news."""
+        self.reply(204)
 
 
 def http():
-    server = Server(("127.0.0.1", 0), Handler)
-    print("http://127.0.0.1:%d/mcp" % server.server_address[1], flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()
-    os._exit(0)
+    web.serve(Handler, "/mcp")
 
 
 def stdio():

@@ -6,12 +6,11 @@ all its bytes. TAG is the scheme of its resources. Over HTTP the first line of s
 address. It ends with its stdin, and needs nothing but the standard library.
 """
 import json
-import os
 import re
 import sys
-import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import web
 
 CARRY, ERA, TAG = sys.argv[1:4]
 DECODER = json.JSONDecoder(parse_int=str, parse_float=str, strict=True)
@@ -113,27 +112,9 @@ def lines():
         sys.stdout.buffer.flush()
 
 
-class Streamable(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def log_message(self, *_):
-        pass
-
-    def reply(self, status, body=b"", kind="application/json", session=None):
-        self.send_response(status)
-        if body:
-            self.send_header("Content-Type", kind)
-        if session:
-            self.send_header("Mcp-Session-Id", session)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
+class Streamable(web.Handler):
     def do_POST(self):
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        raw = self.body()
         replies, greeting = answers(raw)
         session = self.headers.get("Mcp-Session-Id")
         if greeting:
@@ -159,12 +140,7 @@ class Streamable(BaseHTTPRequestHandler):
 
 
 def http():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Streamable)
-    server.daemon_threads = True
-    print("http://127.0.0.1:%d" % server.server_address[1], flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.buffer.read()
-    os._exit(0)
+    web.serve(Streamable)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ to forget. With a certificate it serves TLS. The first line of stdout is its URL
 stdin. It shares no code with what it tests and needs nothing but the standard library.
 """
 import json
-import os
 import queue
 import ssl
 import sys
 import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import web
 
 MODE = sys.argv[1]
 REVISION = {"sse": "2024-11-05", "http": "2025-06-18"}[MODE]
@@ -79,79 +79,55 @@ def answer(message, session):
     return None if result is None else {"jsonrpc": "2.0", "id": id, "result": result}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def respond(self, status, body=b"", headers=()):
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def message(self):
-        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-
+class Handler(web.Handler):
     def do_GET(self):
         if MODE != "sse" or self.path != "/sse":
-            return self.respond(405)
+            return self.reply(405)
         session, out = uuid.uuid4().hex, queue.Queue()
         with LOCK:
             SESSIONS[session] = out
             COUNTS["streams"] += 1
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
+        self.stream("text/event-stream; charset=utf-8")
         # Frames as other servers write them: CR LF, a comment first, an event in two pieces.
-        self.wfile.write(b": hello\r\n\r\nevent: endpoint\r\n")
-        self.wfile.flush()
-        self.wfile.write(b"data: /messages/?session_id=" + session.encode() + b"\r\n\r\n")
-        self.wfile.flush()
+        self.write(b": hello\r\n\r\nevent: endpoint\r\n")
+        self.write(b"data: /messages/?session_id=" + session.encode() + b"\r\n\r\n")
         while (message := out.get()) is not None:
             text = json.dumps(message).encode()
             try:
-                self.wfile.write(b"event: message\r\ndata: " + text + b"\r\n\r\n")
-                self.wfile.flush()
+                self.write(b"event: message\r\ndata: " + text + b"\r\n\r\n")
             except OSError:
                 break
         with LOCK:
             SESSIONS.pop(session, None)
 
     def do_POST(self):
-        message = self.message()
+        message = json.loads(self.body())
         COUNTS["posts"] += 1
         if MODE == "sse":
             return self.post_sse(message)
         session = self.headers.get("Mcp-Session-Id")
-        headers = [("Content-Type", "application/json")]
+        greeted = None
         if message.get("method") == "initialize":
-            session = uuid.uuid4().hex
+            session = greeted = uuid.uuid4().hex
             with LOCK:
                 SESSIONS[session] = queue.Queue()
-            headers.append(("Mcp-Session-Id", session))
         elif session is None:
-            return self.respond(400, b"no session")
+            return self.reply(400, b"no session", "text/plain")
         elif session not in SESSIONS:
-            return self.respond(404, b"no such session")
+            return self.reply(404, b"no such session", "text/plain")
         reply = answer(message, session)
         if reply is None:
-            return self.respond(202)
-        self.respond(200, json.dumps(reply).encode(), headers)
+            return self.reply(202)
+        self.reply(200, json.dumps(reply).encode(), session=greeted)
 
     def post_sse(self, message):
         if not self.path.startswith("/messages/?session_id="):
-            return self.respond(405)
+            return self.reply(405)
         session = self.path.rpartition("=")[2]
         out = SESSIONS.get(session)
         if out is None:
-            return self.respond(404)
-        self.respond(202, b"Accepted")
+            return self.reply(404)
+        self.reply(202, b"Accepted", "text/plain")
 
         def later():
             reply = answer(message, session)
@@ -163,28 +139,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self):
         with LOCK:
             SESSIONS.pop(self.headers.get("Mcp-Session-Id"), None)
-        self.respond(204)
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        """A client that refuses our certificate is no news."""
+        self.reply(204)
 
 
 if __name__ == "__main__":
-    server = Server(("127.0.0.1", 0), Handler)
-    scheme = "http"
+    context = None
     if len(sys.argv) > 2:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[2], sys.argv[3])
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False)
-        scheme = "https"
-    path = {"sse": "/sse", "http": "/mcp"}[MODE]
-    print(f"{scheme}://localhost:{server.server_address[1]}{path}", flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()
-    os._exit(0)
+    web.serve(Handler, {"sse": "/sse", "http": "/mcp"}[MODE], "localhost", context)

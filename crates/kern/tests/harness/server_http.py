@@ -3,36 +3,15 @@
 The first line of stdout names the address; the end of stdin ends the process.
 """
 import json
-import os
-import sys
-import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import server
+import web
 
 SESSIONS = {}
 
 
-class Streamable(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def reply(self, status, body=b"", kind="application/json", **headers):
-        self.send_response(status)
-        if body:
-            self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def body(self):
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-
+class Streamable(web.Handler):
     def answer(self, raw, message):
         """The answer's bytes, or None."""
         reply = server.scripted(message, raw)
@@ -48,7 +27,7 @@ class Streamable(BaseHTTPRequestHandler):
         if message.get("method") == "initialize":
             session = uuid.uuid4().hex
             SESSIONS[session] = True
-            return self.reply(200, self.answer(raw, message), Mcp_Session_Id=session)
+            return self.reply(200, self.answer(raw, message), session=session)
         if message.get("method") == "server/discover":
             return self.reply(400, b"say initialize", "text/plain")
         if session not in SESSIONS:
@@ -70,11 +49,4 @@ class Streamable(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Streamable)
-    listener.daemon_threads = True
-    # Who hangs up in the middle of an answer is no news.
-    listener.handle_error = lambda *_: None
-    print("http://127.0.0.1:%d" % listener.server_address[1], flush=True)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    sys.stdin.buffer.read()
-    os._exit(0)
+    web.serve(Streamable)

@@ -6,13 +6,12 @@ such servers send while nobody listens is lost. That stream stands 300 ms after 
 the address.
 """
 import json
-import os
 import queue
 import sys
-import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import web
 
 MUTE = sys.argv[1] == "mute"
 STREAMS, ANSWERS = {}, {}
@@ -41,62 +40,35 @@ def result(message, session):
     return {}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def respond(self, status, body=b"", session=None):
-        self.send_response(status)
-        if session:
-            self.send_header("Mcp-Session-Id", session)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
+class Handler(web.Handler):
     def do_POST(self):
-        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = json.loads(self.body())
         session = self.headers.get("Mcp-Session-Id") or uuid.uuid4().hex
         if message.get("method") == "server/discover":
-            return self.respond(400)
+            return self.reply(400)
         if "method" not in message:
             ANSWERS[message["id"]].put(message)
         if "method" not in message or "id" not in message:
-            return self.respond(202)
+            return self.reply(202)
         reply = {"jsonrpc": "2.0", "id": message["id"], "result": result(message, session)}
-        self.respond(200, json.dumps(reply).encode(), session)
-
-    def head(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
+        self.reply(200, json.dumps(reply).encode(), session=session)
 
     def do_GET(self):
         session, stream = self.headers["Mcp-Session-Id"], queue.Queue()
         time.sleep(0.3)
         STREAMS[session] = stream
         if not MUTE:
-            self.head()
+            self.stream()
         message = stream.get()
         if MUTE:
-            self.head()
+            self.stream()
         while message:
-            self.wfile.write(b"data: " + json.dumps(message).encode() + b"\n\n")
+            self.write(b"data: " + json.dumps(message).encode() + b"\n\n")
             message = stream.get()
 
     def do_DELETE(self):
-        self.respond(204)
+        self.reply(204)
 
 
 if __name__ == "__main__":
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    # Who hangs up in the middle of an answer is no news.
-    listener.handle_error = lambda *_: None
-    print("http://127.0.0.1:%d" % listener.server_address[1], flush=True)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    sys.stdin.buffer.read()
-    os._exit(0)
+    web.serve(Handler)

@@ -4,9 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use kern_reactor::{ChildExit, Command, Signal};
-use kern_terms::Key;
 
 use crate::Case;
+use crate::child::{Child, exit, output, start};
 use crate::rig::{Rig, pattern};
 
 pub(crate) const CASES: &[Case] = &[
@@ -23,12 +23,6 @@ pub(crate) const CASES: &[Case] = &[
     ("the process's signals are seen", signals),
 ];
 
-struct Child {
-    child: Key,
-    pipes: Key,
-    errors: Key,
-}
-
 fn command(program: &str, args: &[&str]) -> Command {
     let path = std::env::var("PATH").unwrap();
     Command {
@@ -39,28 +33,8 @@ fn command(program: &str, args: &[&str]) -> Command {
     }
 }
 
-fn start(rig: &mut Rig, command: &Command) -> Child {
-    let (child, pipes, errors) = (rig.key(), rig.key(), rig.key());
-    let pid = rig.driver.spawn(child, pipes, errors, command).unwrap();
-    assert_ne!(pid, 0);
-    Child { child, pipes, errors }
-}
-
 fn shell(rig: &mut Rig, script: &str) -> Child {
     start(rig, &command("sh", &["-c", script]))
-}
-
-#[track_caller]
-fn exit(rig: &mut Rig, child: &Child) -> ChildExit {
-    let key = child.child;
-    rig.until("exited", |rig| rig.exits.contains_key(&key));
-    rig.exits[&key]
-}
-
-#[track_caller]
-fn output(rig: &mut Rig, stream: Key) -> String {
-    rig.until("ended", |rig| rig.side(stream).ended.is_some());
-    String::from_utf8(rig.side(stream).received.clone()).unwrap()
 }
 
 fn runs(pid: &str) -> bool {

@@ -4,6 +4,7 @@
 //! driver takes the cases that need no real socket, child or thread; its own suite has the rest.
 #![allow(clippy::unwrap_used)]
 
+mod child;
 #[cfg_attr(windows, path = "windows_children.rs")]
 mod children;
 mod rig;

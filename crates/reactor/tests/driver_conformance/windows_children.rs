@@ -3,9 +3,9 @@
 use std::io;
 
 use kern_reactor::{ChildExit, Command, Signal};
-use kern_terms::Key;
 
 use crate::Case;
+use crate::child::{Child, exit, output, start};
 use crate::rig::Rig;
 
 pub(crate) const CASES: &[Case] = &[
@@ -18,12 +18,6 @@ pub(crate) const CASES: &[Case] = &[
     ("a driver that is dropped kills its children", dropped),
 ];
 
-struct Child {
-    child: Key,
-    pipes: Key,
-    errors: Key,
-}
-
 fn command(program: &str, args: &[&str]) -> Command {
     let known = |name: &str| Some((name.into(), std::env::var(name).ok()?));
     Command {
@@ -34,28 +28,8 @@ fn command(program: &str, args: &[&str]) -> Command {
     }
 }
 
-fn start(rig: &mut Rig, command: &Command) -> Child {
-    let (child, pipes, errors) = (rig.key(), rig.key(), rig.key());
-    let pid = rig.driver.spawn(child, pipes, errors, command).unwrap();
-    assert_ne!(pid, 0);
-    Child { child, pipes, errors }
-}
-
 fn script(rig: &mut Rig, words: &[&str]) -> Child {
     start(rig, &command("cmd.exe", &[&["/d", "/c"], words].concat()))
-}
-
-#[track_caller]
-fn exit(rig: &mut Rig, child: &Child) -> ChildExit {
-    let key = child.child;
-    rig.until("exited", |rig| rig.exits.contains_key(&key));
-    rig.exits[&key]
-}
-
-#[track_caller]
-fn output(rig: &mut Rig, stream: Key) -> String {
-    rig.until("ended", |rig| rig.side(stream).ended.is_some());
-    String::from_utf8(rig.side(stream).received.clone()).unwrap()
 }
 
 fn echo(rig: &mut Rig) {

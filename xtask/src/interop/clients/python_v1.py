@@ -1,33 +1,19 @@
-"""Runs a plan with the Python SDK, version 1.
+"""Runs a plan (python_plan.py) with the Python SDK, version 1."""
 
-The plan (a file, JSON) lists runs: where to connect, whether to answer what servers ask, and the
-requests to send. Each run prints one line of JSON: {"id": ..., "revision": ..., "results": [...]},
-or {"id": ..., "failed": ...}.
-"""
-
-import asyncio
-import json
-import os
-import sys
 from contextlib import asynccontextmanager
 
 import httpx
+import python_plan
 from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamablehttp_client
 
-RUN_S = 150
-START_S = 60
-
 
 @asynccontextmanager
 async def connect(to):
     if "stdio" in to:
-        command, *args = to["stdio"]
-        env = {**os.environ, **to.get("env", {})}
-        params = StdioServerParameters(command=command, args=args, env=env)
-        async with stdio_client(params) as (read, write):
+        async with stdio_client(StdioServerParameters(**python_plan.child(to))) as (read, write):
             yield read, write
     elif "sse" in to:
         async with sse_client(to["sse"]) as (read, write):
@@ -51,19 +37,18 @@ def through(socket):
 
 
 async def elicit(context, params):
-    content = {"name": "Ada", "check": True, "integer": 7, "untitledSingleSelectEnum": "Ross"}
-    return types.ElicitResult(action="accept", content=content)
+    return types.ElicitResult(action="accept", content=python_plan.CONTENT)
 
 
 async def sample(context, params):
-    text = types.TextContent(type="text", text="a double fisherman's bend")
+    text = types.TextContent(type="text", text=python_plan.TEXT)
     return types.CreateMessageResult(
         role="assistant", model="rope", stopReason="endTurn", content=text
     )
 
 
 async def roots(context):
-    return types.ListRootsResult(roots=[types.Root(uri="file:///rope", name="rope")])
+    return types.ListRootsResult(roots=[types.Root(**python_plan.ROOT)])
 
 
 ANSWERS = {
@@ -73,79 +58,34 @@ ANSWERS = {
 }
 
 
-async def drain(ask, member):
-    found, cursor = [], None
-    while True:
+class Client:
+    def __init__(self, session):
+        self.session = session
+        self.read = session.read_resource
+        self.prompt = session.get_prompt
+
+    async def page(self, method, cursor):
+        ask, member = {
+            "tools/list": (self.session.list_tools, "tools"),
+            "prompts/list": (self.session.list_prompts, "prompts"),
+            "resources/list": (self.session.list_resources, "resources"),
+            "resources/templates/list": (self.session.list_resource_templates, "resourceTemplates"),
+        }[method]
         page = await ask(cursor)
-        found += getattr(page, member)
-        cursor = page.nextCursor
-        if cursor is None:
-            return {member: [dump(item) for item in found]}
+        return getattr(page, member), page.nextCursor
 
-
-async def patient(list_tools, name):
-    """Lists until the tool is there: a server of the client's own may still be starting."""
-    for _ in range(START_S):
-        found = await list_tools()
-        if any(tool["name"].endswith(name) for tool in found["tools"]):
-            break
-        await asyncio.sleep(1)
-    return found
-
-
-async def step(session, one):
-    method, params = one["method"], one["params"]
-    if method == "tools/list":
-        return await patient(lambda: drain(session.list_tools, "tools"), one["until"])
-    if method == "prompts/list":
-        return await drain(session.list_prompts, "prompts")
-    if method == "resources/list":
-        return await drain(session.list_resources, "resources")
-    if method == "resources/templates/list":
-        return await drain(session.list_resource_templates, "resourceTemplates")
-    if method == "resources/read":
-        return dump(await session.read_resource(params["uri"]))
-    if method == "prompts/get":
-        return dump(await session.get_prompt(params["name"], params["arguments"]))
-    heard = []
-
-    async def hear(progress, total, message):
-        heard.append([progress, total])
-
-    more = {"progress_callback": hear} if one.get("progress") else {}
-    result = dump(await session.call_tool(params["name"], params["arguments"], **more))
-    return {**result, "progress": heard} if more else result
-
-
-def dump(model):
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    async def call(self, name, arguments, hear):
+        more = {"progress_callback": hear} if hear else {}
+        return await self.session.call_tool(name, arguments, **more)
 
 
 async def perform(run):
     answers = ANSWERS if run["answers"] else {}
-    results = []
     async with connect(run["connect"]) as (read, write):
         async with ClientSession(read, write, **answers) as session:
             revision = (await session.initialize()).protocolVersion
-            for one in run["steps"]:
-                try:
-                    results.append(await step(session, one))
-                except McpError as error:
-                    results.append({"error": str(error)})
+            results = await python_plan.steps(Client(session), run, McpError)
     return {"revision": revision, "results": results}
 
 
-async def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        plan = json.load(file)
-    for run in plan["runs"]:
-        try:
-            line = await asyncio.wait_for(perform(run), RUN_S)
-        except BaseException as error:
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            line = {"failed": f"{type(error).__name__}: {error}"}
-        print(json.dumps({"id": run["id"], **line}), flush=True)
-
-
-asyncio.run(main())
+python_plan.main(perform)

@@ -1,31 +1,19 @@
-"""Runs a plan with the Python SDK, version 2.
-
-The plan (a file, JSON) lists runs: where to connect, in which era, whether to answer what servers
-ask, and the requests to send. Each run prints one line of JSON:
-{"id": ..., "revision": ..., "results": [...]}, or {"id": ..., "failed": ...}.
-"""
-
-import asyncio
-import json
-import os
-import sys
+"""Runs a plan (python_plan.py) with the Python SDK, version 2."""
 
 import httpx2
 import mcp_types as types
-from mcp import Client, MCPError, StdioServerParameters
+import python_plan
+from mcp import Client as Sdk
+from mcp import MCPError, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 MODES = {"legacy": "legacy", "auto": "auto", "modern": "2026-07-28"}
-RUN_S = 150
-START_S = 60
 
 
 def server(to):
     if "stdio" in to:
-        command, *args = to["stdio"]
-        env = {**os.environ, **to.get("env", {})}
-        return StdioServerParameters(command=command, args=args, env=env)
+        return StdioServerParameters(**python_plan.child(to))
     if "sse" in to:
         return sse_client(to["sse"])
     if "unix" in to:
@@ -36,19 +24,18 @@ def server(to):
 
 
 async def elicit(context, params):
-    content = {"name": "Ada", "check": True, "integer": 7, "untitledSingleSelectEnum": "Ross"}
-    return types.ElicitResult(action="accept", content=content)
+    return types.ElicitResult(action="accept", content=python_plan.CONTENT)
 
 
 async def sample(context, params):
-    text = types.TextContent(type="text", text="a double fisherman's bend")
+    text = types.TextContent(type="text", text=python_plan.TEXT)
     return types.CreateMessageResult(
         role="assistant", model="rope", stop_reason="endTurn", content=text
     )
 
 
 async def roots(context):
-    return types.ListRootsResult(roots=[types.Root(uri="file:///rope", name="rope")])
+    return types.ListRootsResult(roots=[types.Root(**python_plan.ROOT)])
 
 
 ANSWERS = {
@@ -58,79 +45,33 @@ ANSWERS = {
 }
 
 
-async def drain(ask, member, name):
-    found, cursor = [], None
-    while True:
+class Client:
+    def __init__(self, sdk):
+        self.sdk = sdk
+        self.read = sdk.read_resource
+        self.prompt = sdk.get_prompt
+
+    async def page(self, method, cursor):
+        ask, member = {
+            "tools/list": (self.sdk.list_tools, "tools"),
+            "prompts/list": (self.sdk.list_prompts, "prompts"),
+            "resources/list": (self.sdk.list_resources, "resources"),
+            "resources/templates/list": (self.sdk.list_resource_templates, "resource_templates"),
+        }[method]
         page = await ask(cursor=cursor)
-        found += getattr(page, member)
-        cursor = page.next_cursor
-        if cursor is None:
-            return {name: [dump(item) for item in found]}
+        return getattr(page, member), page.next_cursor
 
-
-async def patient(list_tools, name):
-    """Lists until the tool is there: a server of the client's own may still be starting."""
-    for _ in range(START_S):
-        found = await list_tools()
-        if any(tool["name"].endswith(name) for tool in found["tools"]):
-            break
-        await asyncio.sleep(1)
-    return found
-
-
-async def step(client, one):
-    method, params = one["method"], one["params"]
-    if method == "tools/list":
-        return await patient(lambda: drain(client.list_tools, "tools", "tools"), one["until"])
-    if method == "prompts/list":
-        return await drain(client.list_prompts, "prompts", "prompts")
-    if method == "resources/list":
-        return await drain(client.list_resources, "resources", "resources")
-    if method == "resources/templates/list":
-        ask = client.list_resource_templates
-        return await drain(ask, "resource_templates", "resourceTemplates")
-    if method == "resources/read":
-        return dump(await client.read_resource(params["uri"]))
-    if method == "prompts/get":
-        return dump(await client.get_prompt(params["name"], params["arguments"]))
-    heard = []
-
-    async def hear(progress, total, message):
-        heard.append([progress, total])
-
-    more = {"progress_callback": hear} if one.get("progress") else {}
-    result = dump(await client.call_tool(params["name"], params["arguments"], **more))
-    return {**result, "progress": heard} if more else result
-
-
-def dump(model):
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    async def call(self, name, arguments, hear):
+        more = {"progress_callback": hear} if hear else {}
+        return await self.sdk.call_tool(name, arguments, **more)
 
 
 async def perform(run):
     answers = ANSWERS if run["answers"] else {}
-    results = []
-    async with Client(server(run["connect"]), mode=MODES[run["era"]], **answers) as client:
-        for one in run["steps"]:
-            try:
-                results.append(await step(client, one))
-            except MCPError as error:
-                results.append({"error": str(error)})
-        revision = client.protocol_version
+    async with Sdk(server(run["connect"]), mode=MODES[run["era"]], **answers) as sdk:
+        results = await python_plan.steps(Client(sdk), run, MCPError)
+        revision = sdk.protocol_version
     return {"revision": revision, "results": results}
 
 
-async def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        plan = json.load(file)
-    for run in plan["runs"]:
-        try:
-            line = await asyncio.wait_for(perform(run), RUN_S)
-        except BaseException as error:
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            line = {"failed": f"{type(error).__name__}: {error}"}
-        print(json.dumps({"id": run["id"], **line}), flush=True)
-
-
-asyncio.run(main())
+python_plan.main(perform)
