@@ -206,6 +206,6 @@ mod tests {
     #[test]
     fn a_text_says_only_what_the_one_before_did_not() {
         let lines = ["{\"a\":1}", "{\"a\":21}", "{\"ä\":21}", "{}"].map(str::to_owned);
-        assert_eq!(shortened(&lines), "0 0 {\"a\":1}\n5 2 2\n2 6 ä\n1 1 \n");
+        assert_eq!(shortened(&lines), "0 0 {\"a\":1}\n5 2 2\n2 5 ä\n1 1 \n");
     }
 }
