@@ -3,7 +3,9 @@
 //! Invariants: whatever is compared ran in the same run, in turns; every answer was checked; a
 //! number that may be wrong (a busy machine, a load generator at its limit) is marked as such.
 
+mod baseline;
 mod contextforge;
+mod cost;
 mod effort;
 mod idle;
 mod machine;
@@ -20,6 +22,8 @@ mod stdio;
 mod svg;
 
 use std::path::Path;
+
+pub(crate) use cost::{CostArgs, run as cost};
 
 /// Measures.
 #[derive(clap::Args, Debug)]
@@ -42,6 +46,14 @@ enum What {
     Ring(ring::RingArgs),
     /// Install others' servers and gateways, to be measured against
     Peers(peers::PeersArgs),
+    /// Instructions and allocations of a message through kern, compared with those accepted
+    Message(CostArgs),
+    /// The same of looking for a session
+    Session(CostArgs),
+    /// The same of looking for a tool
+    Route(CostArgs),
+    /// The same of all three
+    Cost(CostArgs),
 }
 
 /// Measures what is asked for.
@@ -56,5 +68,9 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
         What::Scale(args) => scale::run(root, args),
         What::Ring(args) => ring::run(root, args),
         What::Peers(args) => peers::run(root, args),
+        What::Message(args) => cost::run(root, "message/", args),
+        What::Session(args) => cost::run(root, "session/", args),
+        What::Route(args) => cost::run(root, "route/", args),
+        What::Cost(args) => cost::run(root, "", args),
     }
 }

@@ -10,6 +10,18 @@ pub(crate) enum Profile {
     Debug,
     /// As users get it; the first time takes minutes.
     Release,
+    /// Optimized crate by crate, for counts.
+    Cost,
+}
+
+impl Profile {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Debug => &[],
+            Self::Release => &["--release"],
+            Self::Cost => &["--profile", "cost"],
+        }
+    }
 }
 
 /// Builds a program of a workspace and says where it is.
@@ -22,22 +34,41 @@ pub(crate) fn program(
     package: &str,
     profile: Profile,
 ) -> Result<PathBuf, String> {
+    build(workspace, package, &[], profile)
+}
+
+/// Builds a benchmark of a package, to be counted, and says where it is.
+///
+/// # Errors
+/// As [`program`].
+pub(crate) fn benchmark(workspace: &Path, package: &str, name: &str) -> Result<PathBuf, String> {
+    build(workspace, package, &["--bench", name], Profile::Cost)
+}
+
+/// Builds the program of a package, or the target that `target` chooses.
+fn build(
+    workspace: &Path,
+    package: &str,
+    target: &[&str],
+    profile: Profile,
+) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace).args(["build", "--package", package]);
-    command.args((profile == Profile::Release).then_some("--release"));
+    command.current_dir(workspace).args(["build", "--package", package]).args(target);
+    command.args(profile.arguments());
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {
         return Err(format!("cargo build --package {package} failed"));
     }
+    let name = target.last().unwrap_or(&package);
     let text = String::from_utf8_lossy(&output.stdout);
     let mut built = text.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == package).then_some(())?;
+        (message["target"]["name"] == *name).then_some(())?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });
-    built.next_back().ok_or_else(|| format!("cargo built no program for {package}"))
+    built.next_back().ok_or_else(|| format!("cargo built no {name} for {package}"))
 }
 
 /// The given `kern`, or the one of this workspace, built now.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::{arrows, tidy};
+use crate::{arrows, bench, tidy};
 
 /// Runs everything a change must pass.
 #[derive(clap::Args, Debug)]
@@ -42,6 +42,8 @@ enum Step {
     Crosswise,
     /// The suite's own servers behind kern
     Client,
+    /// Instructions and allocations of a message: at most 3 % more than those accepted
+    Cost,
     /// Examples in documentation
     Doctest,
     /// The documentation itself
@@ -107,6 +109,7 @@ fn perform(root: &Path, step: Step) -> Outcome {
         Step::Conformance => cargo(root, &["xtask", "conformance", "--through-kern"], &[]),
         Step::Crosswise => cargo(root, &["xtask", "conformance", "--crosswise"], &[]),
         Step::Client => cargo(root, &["xtask", "conformance", "--client"], &[]),
+        Step::Cost => bench::cost(root, "", &bench::CostArgs::default()),
         Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &[]),
         Step::Docs => {
             let flags = [("RUSTDOCFLAGS", "-D warnings")];
