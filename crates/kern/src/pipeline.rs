@@ -11,6 +11,7 @@
 //! Admission, cache and schedule take their places between session and upstream with the first
 //! policy, lifetime and queue that need them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kern_mcp::errors::{self, Cause};
@@ -45,7 +46,12 @@ impl Inbound<'_> {
 
     /// The text of a string member.
     pub fn text(&self, span: Option<Span>) -> Option<String> {
-        span.and_then(|span| json::text(span.of(self.message)))
+        self.str(span).map(Cow::into_owned)
+    }
+
+    /// The same, copied only if it holds an escape.
+    pub fn str(&self, span: Option<Span>) -> Option<Cow<'_, str>> {
+        span.and_then(|span| json::unescape(span.of(self.message)))
     }
 }
 
@@ -163,13 +169,17 @@ pub enum Routed {
     Nowhere(Fault),
 }
 
+/// The newest revision, as nearly every modern request spells it.
+const LATEST: &[u8] = b"\"2026-07-28\"";
+
 /// What every modern request must carry (2026-07-28 basic/index, `_meta`).
 pub fn check_modern(message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
     let missing = |what: &str| {
         let why = format!("params._meta[\"io.modelcontextprotocol/{what}\"] is missing or wrong");
         Err(Fault::new(Cause::MalformedParams, why))
     };
-    if envelope.protocol_version.and_then(|span| json::text(span.of(message))).is_none() {
+    let version = envelope.protocol_version.map(|span| span.of(message));
+    if !version.is_some_and(|raw| raw == LATEST || json::unescape(raw).is_some()) {
         return missing("protocolVersion");
     }
     if !envelope.client_capabilities.is_some_and(|span| json::is_object(message, span)) {
@@ -188,7 +198,10 @@ pub fn check_modern(message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
 /// The revision a modern request names must be one spoken here.
 pub fn check_version(message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
     let span = envelope.protocol_version;
-    let requested = span.and_then(|span| json::text(span.of(message))).unwrap_or_default();
+    if span.is_some_and(|span| span.of(message) == LATEST) {
+        return Ok(());
+    }
+    let requested = span.and_then(|span| json::unescape(span.of(message))).unwrap_or_default();
     if Revision::parse(&requested).is_some_and(|revision| revision.era() == Era::Modern) {
         return Ok(());
     }

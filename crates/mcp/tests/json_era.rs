@@ -54,7 +54,7 @@ fn a_legacy_request_says_who_it_is_from() {
     };
     let meta = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/clientCapabilities":{}"#;
     let edit = |splice: &mut Splice<'_>, envelope: &Envelope| {
-        request::legacy_to_modern(splice, envelope, &sender);
+        request::legacy_to_modern(splice, envelope, &sender, Box::leak(Box::default()));
     };
     let wrap =
         |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params}}}"#);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashTable};
+use kern_mcp::headers::ParamHeaders;
 use kern_mcp::json::{self, Span};
 use kern_terms::Revision;
 
@@ -30,6 +31,9 @@ pub struct Item {
     pub links: Box<[(Span, Box<str>)]>,
     /// Whether a tool may be called by a user interface: `_meta.ui.visibility` does not rule it out.
     pub for_apps: bool,
+    /// Arguments of a tool that travel in headers, too (`x-mcp-header`, 2026-07-28); nearly no tool has
+    /// any.
+    pub mirrored: Option<Box<ParamHeaders>>,
 }
 
 impl Item {
@@ -272,6 +276,7 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
     }
     let mut key_span = None;
     let mut schema_is_object = false;
+    let (mut has_schema, mut mirrored) = (false, None);
     let mut links = Vec::new();
     let mut for_apps = kind == ListKind::Tools;
     for (member, value) in json::members(raw, Span::all(raw)) {
@@ -282,6 +287,9 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
             }
         } else if kind == ListKind::Tools && json::same_text(member, "inputSchema") {
             schema_is_object = json::is_object(raw, value);
+            if !std::mem::replace(&mut has_schema, true) {
+                mirrored = mirrored_of(raw, value);
+            }
         } else if kind == ListKind::Tools && json::same_text(member, "_meta") {
             find_links(raw, value, &mut links);
             for_apps = is_for_apps(raw, value);
@@ -297,7 +305,16 @@ fn parse_item(kind: ListKind, raw: &[u8]) -> Result<Item, (String, Reason)> {
         return Err((key.into(), Reason::NoInputSchema));
     }
     // Each definition is copied by itself, so that what is left out is not kept in memory with it.
-    Ok(Item { raw: Bytes::copy_from_slice(raw), key, key_span, links: links.into(), for_apps })
+    let (raw, links) = (Bytes::copy_from_slice(raw), links.into());
+    Ok(Item { raw, key, key_span, links, for_apps, mirrored })
+}
+
+/// The annotated arguments of the schema at `schema`. Of a tool whose annotations are invalid nothing is
+/// known: who may not offer it leaves it out.
+fn mirrored_of(raw: &[u8], schema: Span) -> Option<Box<ParamHeaders>> {
+    memchr::memmem::find(schema.of(raw), b"x-mcp-header")?;
+    let mirrored = ParamHeaders::from_schema(raw, schema).ok()?;
+    (!mirrored.is_empty()).then(|| Box::new(mirrored))
 }
 
 fn key_fault(kind: ListKind, key: &str) -> Option<Reason> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kern_mcp::{era, json};
 use kern_terms::{FlightId, Instant, Key, Revision};
 
-use crate::{Replay, Token};
+use crate::{Replay, SmallBytes, Token};
 
 /// Severity of a log message, RFC 5424 as used by `logging/setLevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +79,7 @@ pub struct Session {
     /// Resources it subscribed to, as it names them.
     pub subscriptions: BTreeSet<String>,
     /// Its open requests: its JSON-RPC id, and the flight that carries it.
-    pub calls: BTreeMap<Box<[u8]>, FlightId>,
+    pub calls: BTreeMap<SmallBytes, FlightId>,
     /// Requests of servers forwarded to it and not yet answered.
     pub asked: BTreeSet<Key>,
     /// Its event streams, from the first on: a client that is answered with plain JSON has none.

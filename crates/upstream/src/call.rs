@@ -33,13 +33,22 @@ pub struct Call<'a> {
     pub log_level: Option<&'static str>,
 }
 
-/// Appends the message for a server that speaks `to`, under the id of `flight`.
-pub fn encode(call: &Call<'_>, flight: FlightId, to: Revision, out: &mut Vec<u8>) {
-    let number = itoa::Buffer::new().format(flight.number()).to_owned();
+/// Appends the message for a server that speaks `to`, under the id of `flight`. `scratch` is memory
+/// for what is inserted, to be used again.
+pub fn encode(
+    call: &Call<'_>,
+    flight: FlightId,
+    to: Revision,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    scratch.clear();
+    let mut digits = itoa::Buffer::new();
+    let number = digits.format(flight.number()).as_bytes();
     let mut splice = Splice::new(call.message);
     let envelope = call.envelope;
     if let Some(id) = envelope.id {
-        splice.replace(id, number.as_bytes().to_vec());
+        splice.replace(id, number);
     }
     let quoted = |text: &str| {
         let mut json = Vec::with_capacity(text.len() + 2);
@@ -66,12 +75,12 @@ pub fn encode(call: &Call<'_>, flight: FlightId, to: Revision, out: &mut Vec<u8>
                 client_capabilities: call.client_capabilities,
                 log_level: level.as_deref(),
             };
-            era::request::legacy_to_modern(&mut splice, envelope, &sender);
+            era::request::legacy_to_modern(&mut splice, envelope, &sender, scratch);
         }
         _ => {}
     }
     if let Some(token) = envelope.progress_token {
-        splice.replace(token, number.as_bytes().to_vec());
+        splice.replace(token, number);
     }
     splice.write_into(out);
 }
@@ -89,7 +98,7 @@ pub fn answer(
 ) {
     let mut splice = Splice::new(message);
     if let Some(id) = envelope.id {
-        splice.replace(id, client_id.to_vec());
+        splice.replace(id, client_id);
     }
     match (from.era(), to.era()) {
         (Era::Legacy, Era::Modern) => {
@@ -125,7 +134,7 @@ mod tests {
             client_capabilities: b"{}",
             log_level: None,
         };
-        encode(&call, flight, to, &mut out);
+        encode(&call, flight, to, &mut Vec::new(), &mut out);
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 

@@ -23,15 +23,17 @@ impl Core {
         revision: Revision,
         result: &[u8],
     ) {
-        let mut result = result;
-        let mut dressed = Vec::new();
-        if revision.era() == Era::Modern {
-            dress_modern(&mut dressed, result);
-            result = &dressed;
-        }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        encode::result(&mut out, id, result);
+        match revision.era() {
+            Era::Legacy => encode::result(&mut out, id, result),
+            Era::Modern => {
+                encode::response_head(&mut out, Some(id));
+                out.extend_from_slice(b",\"result\":");
+                dress_modern(&mut out, result);
+                out.push(b'}');
+            }
+        }
         self.deliver(io, reply, &out, Ending::Answer(200));
         self.out = out;
     }

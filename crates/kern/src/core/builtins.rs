@@ -2,6 +2,7 @@
 //!
 //! Invariant: one that takes time is a flight like any other, so it can be cancelled.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kern_mcp::errors::Cause;
@@ -25,10 +26,12 @@ pub(super) struct Steps {
 
 impl Core {
     pub(super) fn call_builtin(&mut self, io: &mut Io, inbound: &Inbound<'_>, to: &Destination) {
-        let name = to.name.clone().or_else(|| inbound.text(inbound.envelope.name));
-        let name = name.unwrap_or_default();
+        let name = to.name.as_deref().map(Cow::Borrowed);
+        let name = name.or_else(|| inbound.str(inbound.envelope.name)).unwrap_or_default();
         let arguments = inbound.envelope.arguments.map(|span| span.of(inbound.message));
-        let mut result = b"{".to_vec();
+        let mut result = std::mem::take(&mut self.scratch);
+        result.clear();
+        result.push(b'{');
         let course = match inbound.envelope.method {
             Method::ToolsCall => builtin::call(&name, arguments.unwrap_or(b"{}"), &mut result),
             _ => return self.unknown_method(io, inbound),
@@ -36,7 +39,9 @@ impl Core {
         let (count, every) = match course {
             Ok(Course::Done) => {
                 result.push(b'}');
-                return self.reply(io, inbound, &result);
+                self.reply(io, inbound, &result);
+                self.scratch = result;
+                return;
             }
             Ok(Course::Later(wait)) => (0, wait),
             Ok(Course::Steps { count, every }) => (count, every),

@@ -267,13 +267,10 @@ fn write_first(
 /// Appends `message` as one event.
 fn write_event(out: &mut Vec<u8>, message: &[u8], http10: bool, mark: Option<Mark>) {
     let id = mark.map(|mark| mark.id.to_string());
-    if http10 {
+    let write = |out: &mut Vec<u8>| {
         sse::encode::event(out, Some("message"), id.as_deref(), &[message]);
-        return;
-    }
-    let mut event = Vec::with_capacity(message.len() + 64);
-    sse::encode::event(&mut event, Some("message"), id.as_deref(), &[message]);
-    encode::chunk(out, &[&event]);
+    };
+    if http10 { write(out) } else { encode::chunk_with(out, write) }
 }
 
 /// Appends an event without data: the place from which the client may resume, and when.

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kern_mcp::http::RequestDecoder;
-use kern_mcp::lines;
+use kern_mcp::http::{HttpLimits, RequestDecoder};
+use kern_mcp::{ScanLimits, lines};
 use kern_reactor::{Listen, Peer};
-use kern_session::Token;
+use kern_session::{SmallBytes, Token};
 use kern_terms::{FlightId, Instant, Key};
 
 use super::timers::Timer;
-use super::words::{Post, ReplyTo};
+use super::words::{Post, ReplyTo, Setup};
 use super::{Core, Io, LINGER, Owner, StreamEvent};
 
 /// Longest time a request may take to arrive whole.
@@ -108,7 +108,7 @@ pub(super) struct Line {
     /// Its session, once it sent `initialize`.
     pub(super) session: Option<Key>,
     /// Its open requests of the modern era.
-    pub(super) calls: std::collections::BTreeMap<Box<[u8]>, FlightId>,
+    pub(super) calls: std::collections::BTreeMap<SmallBytes, FlightId>,
     pub(super) listens: Vec<Key>,
 }
 
@@ -427,5 +427,19 @@ impl Core {
             });
         }
         self.close_edge(io, key);
+    }
+}
+
+pub(super) fn scan_limits(setup: &Setup) -> ScanLimits {
+    let bytes_max = u32::try_from(setup.plan.limits.message_bytes).unwrap_or(u32::MAX);
+    ScanLimits { bytes_max, ..ScanLimits::default() }
+}
+
+pub(super) fn http_limits(setup: &Setup) -> HttpLimits {
+    let limits = &setup.plan.limits;
+    HttpLimits {
+        head_bytes_max: limits.header_bytes,
+        body_bytes_max: limits.body_bytes,
+        ..HttpLimits::default()
     }
 }

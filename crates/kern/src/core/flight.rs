@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kern_mcp::era::capabilities::with_tasks;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method};
-use kern_session::{Level, Session};
+use kern_session::{Level, Session, SmallBytes};
 use kern_terms::{Era, FlightId, Instant, Key, Revision};
 use kern_upstream::call::{self, Call};
 
@@ -41,7 +40,7 @@ fn patience(method: Method, leg: bool, timeout: Duration) -> Duration {
 pub(super) struct Flight {
     pub(super) reply: ReplyTo,
     /// The client's JSON-RPC id, raw.
-    pub(super) id: Box<[u8]>,
+    pub(super) id: SmallBytes,
     /// The revision the client speaks.
     pub(super) revision: Revision,
     pub(super) session: Option<Key>,
@@ -58,7 +57,7 @@ pub(super) struct Flight {
     /// Its client asked for a task (2025-11-25).
     pub(super) wants_task: bool,
     /// The client's progress token, raw.
-    pub(super) progress: Option<Box<[u8]>>,
+    pub(super) progress: Option<SmallBytes>,
     /// Least severity of log messages that a client of the new era wants of this call.
     pub(super) log_level: Option<Level>,
     /// Ends it when nothing was heard of it for too long.
@@ -77,7 +76,7 @@ pub(super) struct Flight {
     pub(super) exposed_uri: Option<(String, String)>,
     pub(super) sent_again: bool,
     /// A legacy client's call that a modern server may answer in rounds.
-    pub(super) rounds: Option<Box<Conversation>>,
+    pub(super) rounds: Option<Conversation>,
     /// How it crosses the eras, where it is about a task.
     pub(super) leg: Option<Box<Leg>>,
     /// Its place in the stream of a server that lets streams be resumed.
@@ -208,11 +207,8 @@ impl Core {
         inbound: &Inbound<'_>,
         to: &Destination,
     ) {
-        let client_info = self.client_info(inbound);
-        let client_capabilities = match to.leg.is_some() {
-            true => with_tasks(&self.client_capabilities(inbound)).into(),
-            false => self.client_capabilities(inbound),
-        };
+        let client_info = self.client_info(inbound.session);
+        let client_capabilities = self.told_capabilities(inbound.session, to.leg.is_some());
         let log_level = self.client_level(inbound);
         let call = Call {
             message: inbound.message,
@@ -235,8 +231,8 @@ impl Core {
         to: &Destination,
         timeout: Duration,
     ) -> Key {
-        let bytes = |span: kern_mcp::Span| Box::from(span.of(inbound.message));
-        let asked = inbound.text(inbound.envelope.uri);
+        let bytes = |span: kern_mcp::Span| SmallBytes::from(span.of(inbound.message));
+        let asked = to.uri.as_ref().and_then(|_| inbound.text(inbound.envelope.uri));
         if let Some(upstream) = self.upstreams.get_mut(&to.upstream) {
             upstream.begin(inbound.message.len());
         }
@@ -253,7 +249,7 @@ impl Core {
             all: inbound.endpoint.is_none(),
             wants_task: inbound.envelope.task.is_some(),
             progress: inbound.envelope.progress_token.map(bytes),
-            log_level: inbound.text(inbound.envelope.log_level).and_then(|it| Level::parse(&it)),
+            log_level: inbound.str(inbound.envelope.log_level).and_then(|it| Level::parse(&it)),
             timer: io.timer(timeout, Timer::Flight(key).token()),
             began: self.now,
             heard: self.now,
@@ -383,6 +379,7 @@ impl Core {
     pub(super) fn land(&mut self, io: &mut Io, key: Key) -> Option<Flight> {
         let mut flight = self.flights.remove(key)?;
         io.cancel(flight.timer);
+        self.recycle(&mut flight);
         if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
             session.calls.remove(&flight.id);
             session.seen = self.now;

@@ -24,10 +24,11 @@ pub(super) fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
 /// Whether `host` (with or without port) may be the name the client used. `public` when the
 /// gateway listens beyond loopback: then addresses are fine too, since rebinding needs a name.
 pub(super) fn host_allowed(host: &str, allowed: &[String], public: bool) -> bool {
-    let host = host.to_ascii_lowercase();
-    let name = host_of(&host);
+    let name = host_of(host);
     is_loopback(name)
-        || allowed.iter().any(|allowed| allowed == name || *allowed == host)
+        || allowed.iter().any(|allowed| {
+            allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host)
+        })
         || (public && bare(name).parse::<IpAddr>().is_ok())
 }
 
@@ -42,9 +43,13 @@ fn bare(name: &str) -> &str {
     name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
 }
 
+/// `name` in any case: the machine itself.
 fn is_loopback(name: &str) -> bool {
-    name == "localhost"
-        || name.ends_with(".localhost")
+    const BELOW: &[u8] = b".localhost";
+    let last = name.len().checked_sub(BELOW.len()).map(|at| &name.as_bytes()[at..]);
+    name == "127.0.0.1"
+        || name.eq_ignore_ascii_case("localhost")
+        || last.is_some_and(|last| last.eq_ignore_ascii_case(BELOW))
         || bare(name).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

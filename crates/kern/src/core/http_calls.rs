@@ -2,7 +2,9 @@
 //!
 //! Invariant: a call is sent a second time only when the server said that it did not act on it.
 
-use kern_mcp::headers::{ParamHeaders, encode_value_into};
+use std::borrow::Cow;
+
+use kern_mcp::headers::encode_value;
 use kern_mcp::{Method, Span, json, scan};
 use kern_terms::{Era, FlightId, Key, Revision};
 use kern_upstream::Transport;
@@ -77,17 +79,19 @@ impl Core {
         session_id: Option<Vec<u8>>,
     ) {
         let id = self.flight_id(key);
-        let mut body = Vec::with_capacity(call.message.len() + 256);
-        call::encode(call, id, revision, &mut body);
+        let mut body = std::mem::take(&mut self.out);
+        body.clear();
+        call::encode(call, id, revision, &mut self.scratch, &mut body);
         let headers = self.call_headers(key, call, revision, session_id.as_deref());
-        let headers: Vec<(&str, &[u8])> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         let replayable = call.envelope.method != Method::ToolsCall;
-        let exchange = self.with_link(io, which, &[], |link, wire, now, _| {
-            let body: &[&[u8]] = &[&body];
-            let tag = id.number();
-            link.post(wire, now, HttpPost { path: None, headers: &headers, body, replayable, tag })
+        let exchange = headers.with(|headers| {
+            self.with_link(io, which, &[], |link, wire, now, _| {
+                let body: &[&[u8]] = &[&body];
+                let tag = id.number();
+                link.post(wire, now, HttpPost { path: None, headers, body, replayable, tag })
+            })
         });
+        self.out = body;
         match exchange {
             Some(Ok(exchange)) => {
                 if let Some(flight) = self.flights.get_mut(key) {
@@ -100,24 +104,26 @@ impl Core {
         }
     }
 
-    pub(super) fn call_headers(
+    /// The headers of a call, for a server that speaks `revision`.
+    fn call_headers<'a>(
         &self,
         key: Key,
-        call: &Call<'_>,
+        call: &Call<'a>,
         revision: Revision,
-        session_id: Option<&[u8]>,
-    ) -> Vec<(String, Vec<u8>)> {
+        session_id: Option<&'a [u8]>,
+    ) -> CallHeaders<'a> {
         let envelope = call.envelope;
         if revision.era() == Era::Legacy {
-            return legacy_headers(revision, session_id);
+            return CallHeaders::legacy(revision, session_id);
         }
-        let text = |span: Span| json::text(span.of(call.message)).unwrap_or_default();
+        let text = |span: Span| json::unescape(span.of(call.message)).unwrap_or_default();
         let method = envelope.method_span.map(text).unwrap_or_default();
-        let subject = envelope.subject().map(|span| match envelope.method {
-            Method::ResourcesRead => call.uri.map_or_else(|| text(span), str::to_owned),
-            _ => call.name.map_or_else(|| text(span), str::to_owned),
-        });
-        let mut headers = modern_headers(&method, subject.as_deref());
+        let other = match envelope.method {
+            Method::ResourcesRead => call.uri,
+            _ => call.name,
+        };
+        let subject = envelope.subject().map(|span| other.map_or_else(|| text(span), Cow::Borrowed));
+        let mut headers = CallHeaders::modern(method, subject.clone());
         if let (Method::ToolsCall, Some(name)) = (envelope.method, &subject) {
             self.param_headers(key, call, name, &mut headers);
         }
@@ -126,24 +132,16 @@ impl Core {
 
     /// `Mcp-Param-*`: arguments that the tool's schema wants mirrored (2026-07-28,
     /// basic/transports/streamable-http).
-    pub(super) fn param_headers(
-        &self,
-        key: Key,
-        call: &Call<'_>,
-        tool: &str,
-        headers: &mut Vec<(String, Vec<u8>)>,
-    ) {
+    fn param_headers(&self, key: Key, call: &Call<'_>, tool: &str, headers: &mut CallHeaders<'_>) {
         let upstream =
             self.flights.get(key).and_then(|flight| self.upstreams.get(&flight.upstream));
         let view = upstream.and_then(|upstream| self.catalog.one(&upstream.spec.name));
-        let Some(target) = view.and_then(|view| view.tool(tool)) else { return };
-        let raw: &[u8] = &target.item.raw;
-        if memchr::memmem::find(raw, b"x-mcp-header").is_none() {
+        let Some(view) = view.filter(|view| view.mirrors()) else { return };
+        let Some(mirrored) = view.tool(tool).and_then(|target| target.item.mirrored.as_ref())
+        else {
             return;
-        }
-        let Some(schema) = json::get(raw, Span::all(raw), "inputSchema") else { return };
-        let Ok(mirrored) = ParamHeaders::from_schema(raw, schema) else { return };
-        let each = |name: &str, value: &[u8]| headers.push((name.to_owned(), value.to_vec()));
+        };
+        let each = |name: &str, value: &[u8]| headers.params.push((name.into(), value.to_vec()));
         if let Err(error) = mirrored.for_arguments(call.message, call.envelope.arguments, each) {
             tracing::debug!(tool, ?error, "an argument can't be mirrored in a header");
         }
@@ -159,7 +157,7 @@ impl Core {
         revision: Revision,
     ) {
         let mut body = Vec::new();
-        call::encode(call, id, revision, &mut body);
+        call::encode(call, id, revision, &mut self.scratch, &mut body);
         let sent = self.post_raw(io, hosted, revision, "", None, &body, POSTED | id.number());
         if !sent {
             let upstream = self.hosted.get(hosted).map(|hosted| hosted.upstream);
@@ -308,30 +306,71 @@ pub(super) fn legacy_headers(
     revision: Revision,
     session_id: Option<&[u8]>,
 ) -> Vec<(String, Vec<u8>)> {
-    let mut headers = Vec::new();
-    // The header exists since 2025-06-18 (basic/transports).
-    if revision >= Revision::V2025_06_18 {
-        headers.push(("mcp-protocol-version".into(), revision.as_str().as_bytes().to_vec()));
-    }
-    if let Some(session_id) = session_id {
-        headers.push(("mcp-session-id".into(), session_id.to_vec()));
-    }
-    headers
+    CallHeaders::legacy(revision, session_id).owned()
 }
 
 pub(super) fn modern_headers(method: &str, subject: Option<&str>) -> Vec<(String, Vec<u8>)> {
-    let version = Revision::LATEST.as_str().as_bytes().to_vec();
-    let mut headers = vec![("mcp-protocol-version".to_owned(), version)];
-    let mut push = |name: &str, text: &str| {
-        let mut value = Vec::new();
-        encode_value_into(&mut value, text);
-        headers.push((name.to_owned(), value));
-    };
-    if !method.is_empty() {
-        push("mcp-method", method);
+    CallHeaders::modern(method.into(), subject.map(Cow::Borrowed)).owned()
+}
+
+/// Headers that every call has: revision, method and name; or revision and session.
+const FIRST_MAX: usize = 3;
+
+/// The headers of one call, without memory of their own for what every call has.
+#[derive(Debug, Default)]
+struct CallHeaders<'a> {
+    first: [(&'static str, Cow<'a, [u8]>); FIRST_MAX],
+    count: usize,
+    /// Mirrored arguments.
+    params: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> CallHeaders<'a> {
+    fn push(&mut self, name: &'static str, value: Cow<'a, [u8]>) {
+        self.first[self.count] = (name, value);
+        self.count += 1;
     }
-    if let Some(subject) = subject {
-        push("mcp-name", subject);
+
+    fn legacy(revision: Revision, session_id: Option<&'a [u8]>) -> Self {
+        let mut headers = Self::default();
+        // The header exists since 2025-06-18 (basic/transports).
+        if revision >= Revision::V2025_06_18 {
+            headers.push("mcp-protocol-version", revision.as_str().as_bytes().into());
+        }
+        if let Some(session_id) = session_id {
+            headers.push("mcp-session-id", session_id.into());
+        }
+        headers
     }
-    headers
+
+    fn modern(method: Cow<'a, str>, subject: Option<Cow<'a, str>>) -> Self {
+        let mut headers = Self::default();
+        headers.push("mcp-protocol-version", Revision::LATEST.as_str().as_bytes().into());
+        if !method.is_empty() {
+            headers.push("mcp-method", encode_value(method));
+        }
+        if let Some(subject) = subject {
+            headers.push("mcp-name", encode_value(subject));
+        }
+        headers
+    }
+
+    /// Calls `work` with all of them.
+    fn with<R>(&self, work: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
+        let mut first: [(&str, &[u8]); FIRST_MAX] = [("", &[]); FIRST_MAX];
+        for (slot, (name, value)) in first.iter_mut().zip(&self.first[..self.count]) {
+            *slot = (name, value);
+        }
+        let first = &first[..self.count];
+        if self.params.is_empty() {
+            return work(first);
+        }
+        let params = self.params.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        work(&first.iter().copied().chain(params).collect::<Vec<_>>())
+    }
+
+    fn owned(self) -> Vec<(String, Vec<u8>)> {
+        let first = self.first.into_iter().take(self.count);
+        first.map(|(name, value)| (name.to_owned(), value.into_owned())).chain(self.params).collect()
+    }
 }

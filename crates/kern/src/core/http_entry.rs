@@ -39,6 +39,9 @@ enum Place<'a> {
 fn place(target: &str) -> Place<'_> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = path.strip_suffix('/').unwrap_or(path);
+    if let Some(name) = path.strip_prefix("/mcp/").filter(|name| !name.contains('/')) {
+        return Place::Mcp(Some(name));
+    }
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next()) {
         (Some("mcp"), name, None) => Place::Mcp(name),
@@ -346,7 +349,7 @@ pub(super) fn unknown_revision(request: &Request<'_>) -> Option<String> {
 fn credential(request: &Request<'_>, envelope: &Envelope) -> Option<[u8; 32]> {
     // `{}` declares nothing.
     let declares = envelope.client_capabilities.is_some_and(|span| span.len() > 2);
-    let authorization = request.headers.get("authorization")?;
+    let authorization = request.headers.authorization?.as_bytes();
     (declares || envelope.request_state.is_some()).then(|| credential_of(authorization))
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kern_control::Remote;
+use kern_control::{Launch, Remote};
 use kern_mcp::envelope::ScanFault;
 use kern_mcp::{Envelope, scan};
 use kern_reactor::Target;
@@ -18,7 +18,7 @@ use kern_upstream::instance::{Failure, OwnId};
 
 use super::hosted::Wire;
 use super::http_instance::same_host_path;
-use super::words::UpstreamId;
+use super::words::{Spec, UpstreamId};
 use super::{Core, Io, Owner, StreamEvent};
 
 /// A request of an instance's own; its number is below.
@@ -48,12 +48,12 @@ pub(super) struct IoWire<'a> {
     io: &'a mut Io,
     owners: &'a mut hashbrown::HashMap<Key, Owner>,
     owner: Owner,
-    target: Target,
+    spec: &'a Spec,
 }
 
 impl kern_upstream::http::Wire for IoWire<'_> {
     fn connect(&mut self) -> Key {
-        let stream = self.io.connect(self.target.clone());
+        let stream = self.io.connect(target_of(self.spec));
         self.owners.insert(stream, self.owner);
         stream
     }
@@ -116,16 +116,9 @@ impl Core {
                 (&mut wire.link, &hosted.spec, Owner::Private(key))
             }
         };
-        let Ok(kern_control::Launch::Remote(remote)) = &spec.launch else { return None };
-        let (host, port) = (remote.endpoint.host.clone(), remote.endpoint.port);
-        let target = match (&spec.unix, remote.endpoint.tls) {
-            (Some(path), _) => Target::Unix(path.clone()),
-            (None, true) => Target::Tls { host, port },
-            (None, false) => Target::Tcp { host, port },
-        };
         let mut happenings = std::mem::take(&mut self.happenings);
         let link = slot.as_mut()?;
-        let mut wire = IoWire { io, owners: &mut self.owners, owner, target };
+        let mut wire = IoWire { io, owners: &mut self.owners, owner, spec };
         let result = work(link, &mut wire, now, &mut happenings);
         for happening in happenings.drain(..) {
             self.happened(io, which, chunk, happening);
@@ -392,6 +385,19 @@ impl Core {
         }
         self.stream_ended(io, key, how);
         self.stream_stands(io, key);
+    }
+}
+
+/// Where a server behind a URL is reached.
+fn target_of(spec: &Spec) -> Target {
+    let Ok(Launch::Remote(remote)) = &spec.launch else {
+        unreachable!("only a server behind a URL has a link");
+    };
+    let (host, port) = (remote.endpoint.host.clone(), remote.endpoint.port);
+    match (&spec.unix, remote.endpoint.tls) {
+        (Some(path), _) => Target::Unix(path.clone()),
+        (None, true) => Target::Tls { host, port },
+        (None, false) => Target::Tcp { host, port },
     }
 }
 

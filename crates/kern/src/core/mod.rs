@@ -70,7 +70,7 @@ use kern_route::Catalog;
 use kern_session::{Sessions, Token};
 use kern_terms::{CoreId, Instant, Key, Slab};
 
-use edge::Edge;
+use edge::{Edge, http_limits, scan_limits};
 use flight::Flight;
 use hosted::Hosted;
 use place::Upstream;
@@ -205,7 +205,10 @@ pub struct Core {
     early: Vec<Post>,
     /// The newest upstream this core was told of.
     newest: Option<UpstreamId>,
+    /// Where messages are written, parts of them first; and where some are kept for a while.
     out: Vec<u8>,
+    scratch: Vec<u8>,
+    spare: Vec<Vec<u8>>,
     effects: Vec<kern_upstream::Effect>,
     happenings: Vec<kern_upstream::http::Happening>,
 }
@@ -263,6 +266,8 @@ impl Core {
             early: Vec::new(),
             newest: None,
             out: Vec::new(),
+            scratch: Vec::new(),
+            spare: Vec::new(),
             effects: Vec::new(),
             happenings: Vec::new(),
         }
@@ -482,19 +487,5 @@ fn subject(event: &Event<Post>) -> (&'static str, u64) {
         Event::Exited { child, .. } => ("child exit", child.to_bits()),
         Event::Post { .. } => ("post", 0),
         Event::Signal(_) | Event::Retire => ("shutdown", 0),
-    }
-}
-
-fn scan_limits(setup: &Setup) -> ScanLimits {
-    let bytes_max = u32::try_from(setup.plan.limits.message_bytes).unwrap_or(u32::MAX);
-    ScanLimits { bytes_max, ..ScanLimits::default() }
-}
-
-fn http_limits(setup: &Setup) -> HttpLimits {
-    let limits = &setup.plan.limits;
-    HttpLimits {
-        head_bytes_max: limits.header_bytes,
-        body_bytes_max: limits.body_bytes,
-        ..HttpLimits::default()
     }
 }

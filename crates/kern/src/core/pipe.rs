@@ -117,7 +117,7 @@ impl Core {
         }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        call::encode(call, id, revision, &mut out);
+        call::encode(call, id, revision, &mut self.scratch, &mut out);
         io.send_with(pipes, |buffer| write_line(buffer, &out));
         self.out = out;
     }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kern_control::{Instances, Launch};
+use kern_mcp::era::capabilities::with_tasks;
 use kern_mcp::errors::Cause;
-use kern_mcp::headers::ParamHeaders;
 use kern_mcp::{Method, json};
 use kern_route::View;
 use kern_terms::{Instant, Key};
@@ -141,16 +141,12 @@ impl Core {
             None => Some(self.catalog.all()),
             Some(name) => self.catalog.one(name),
         };
-        let name = inbound.text(inbound.envelope.name).unwrap_or_default();
-        let Some(target) = view.and_then(|view| view.tool(&name)) else { return Ok(()) };
-        let raw: &[u8] = &target.item.raw;
-        if memchr::memmem::find(raw, b"x-mcp-header").is_none() {
-            return Ok(());
-        }
-        let Some(schema) = json::get(raw, kern_mcp::Span::all(raw), "inputSchema") else {
+        let Some(view) = view.filter(|view| view.mirrors()) else { return Ok(()) };
+        let name = inbound.str(inbound.envelope.name).unwrap_or_default();
+        let Some(mirrored) = view.tool(&name).and_then(|target| target.item.mirrored.as_ref())
+        else {
             return Ok(());
         };
-        let Ok(mirrored) = ParamHeaders::from_schema(raw, schema) else { return Ok(()) };
         mirrored
             .check(inbound.message, inbound.envelope.arguments, lookup)
             .map_err(|fault| Fault::new(Cause::HeaderMismatch, fault.to_string()))
@@ -158,10 +154,11 @@ impl Core {
 
     /// The room `route`: which upstream a request is for, and the name it has there.
     pub(crate) fn route(&mut self, io: &mut Io, inbound: &Inbound<'_>) -> Routed {
-        let known = inbound.session.and_then(|key| self.views.get(&key)).map(Arc::clone);
+        // Borrowed: counting references to what all cores share would make them wait for each other.
+        let known = inbound.session.and_then(|key| self.views.get(&key));
         let view = known.or_else(|| match &inbound.endpoint {
-            None => Some(Arc::clone(self.catalog.all())),
-            Some(name) => self.catalog.one(name).map(Arc::clone),
+            None => Some(self.catalog.all()),
+            Some(name) => self.catalog.one(name),
         });
         let Some(view) = view else {
             let name = inbound.endpoint.as_deref().unwrap_or_default();
@@ -170,13 +167,14 @@ impl Core {
                 false => Routed::Nowhere(Fault::new(Cause::Internal, self.why_down(name))),
             };
         };
-        let fault = match self.find(&view, inbound) {
+        let fault = match self.find(view, inbound) {
             Ok(destination) => return Routed::To(destination),
             Err(fault) => fault,
         };
+        let seen = Arc::as_ptr(view);
         // What the shared instances don't offer, the client's own may.
         let (own, whole) = self.view_of(io, inbound);
-        if let Some(own) = own.filter(|own| !Arc::ptr_eq(own, &view))
+        if let Some(own) = own.filter(|own| Arc::as_ptr(own) != seen)
             && let Ok(destination) = self.find(&own, inbound)
         {
             return Routed::To(destination);
@@ -191,7 +189,7 @@ impl Core {
         };
         match envelope.method {
             Method::ToolsCall | Method::PromptsGet => {
-                let Some(name) = inbound.text(envelope.name) else { return missing("name") };
+                let Some(name) = inbound.str(envelope.name) else { return missing("name") };
                 let (what, target) = match envelope.method {
                     Method::ToolsCall => ("tool", view.tool(&name)),
                     _ => ("prompt", view.prompt(&name)),
@@ -274,17 +272,19 @@ impl Core {
         session.log_level.map(kern_session::Level::as_str)
     }
 
-    /// What the client can do, for a server that is told with each call.
-    pub(super) fn client_capabilities(&self, inbound: &Inbound<'_>) -> Bytes {
-        match inbound.session.and_then(|key| self.sessions.get(key)) {
+    /// What the client of `session` can do, for a server that is told with each call; `tasks` where it
+    /// is told of them, too.
+    pub(super) fn told_capabilities(&self, session: Option<Key>, tasks: bool) -> Bytes {
+        let own = match session.and_then(|key| self.sessions.get(key)) {
             Some(session) => session.capabilities_modern.clone(),
             None => Bytes::from_static(b"{}"),
-        }
+        };
+        if tasks { with_tasks(&own).into() } else { own }
     }
 
-    /// Who the client says it is, for a server that is told.
-    pub(super) fn client_info(&self, inbound: &Inbound<'_>) -> Bytes {
-        match inbound.session.and_then(|key| self.sessions.get(key)) {
+    /// Who the client of `session` says it is, for a server that is told.
+    pub(super) fn client_info(&self, session: Option<Key>) -> Bytes {
+        match session.and_then(|key| self.sessions.get(key)) {
             Some(session) if session.info.len() > 2 => session.info.clone(),
             _ => Bytes::from_static(super::local::INFO.as_bytes()),
         }

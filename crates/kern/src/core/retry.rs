@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{encode, scan};
-use kern_session::{Effect, Event, Fault, Level, Ticket, binding, is_ours};
+use kern_session::{Effect, Event, Fault, Level, SmallBytes, Ticket, binding, is_ours};
 use kern_terms::{Era, FlightId, Key};
 
 use super::edge::{Doing, Edge, Kind};
@@ -43,7 +43,7 @@ impl Core {
             self.refuse_busy(io, inbound);
             return true;
         }
-        let raw = |span: kern_mcp::Span| Box::from(span.of(inbound.message));
+        let raw = |span: kern_mcp::Span| SmallBytes::from(span.of(inbound.message));
         let back = Back {
             reply: inbound.reply,
             id: inbound.id().into(),

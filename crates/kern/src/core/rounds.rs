@@ -21,20 +21,36 @@ use super::words::{Ending, Health, ReplyTo};
 use super::{Core, Io};
 use crate::pipeline::Inbound;
 
+/// Buffers kept for the next messages, and the largest of them, bytes: 1 MiB a core.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 4 << 10;
+
 /// What is kept of a call that may come back for another round.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    rounds: Rounds,
-    /// The call as the client sent it.
-    call: Parked,
+    /// There from the first round on, which few calls have.
+    rounds: Option<Box<Rounds>>,
+    /// How long its client may take.
+    patience: Duration,
+    /// The call as the client sent it; memory of the core's, to be used again.
+    message: Vec<u8>,
+    name: Option<String>,
+    uri: Option<String>,
     /// The greatest progress the client heard of.
     progress: f64,
+}
+
+impl Conversation {
+    fn rounds(&mut self) -> &mut Rounds {
+        self.rounds.get_or_insert_with(|| Box::new(Rounds::new(self.patience)))
+    }
 }
 
 impl Flight {
     /// The server answered with questions, and the client has them.
     pub(super) fn is_asking(&self) -> bool {
-        self.rounds.as_ref().is_some_and(|it| it.rounds.phase() == Phase::Asking)
+        let rounds = self.rounds.as_ref().and_then(|it| it.rounds.as_ref());
+        rounds.is_some_and(|rounds| rounds.phase() == Phase::Asking)
     }
 }
 
@@ -49,10 +65,22 @@ impl Core {
             return;
         }
         let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
-        let rounds = Rounds::new(patience);
-        let conversation = Conversation { rounds, call: *Parked::of(call), progress: f64::MIN };
+        let mut message = self.spare.pop().unwrap_or_default();
+        message.extend_from_slice(call.message);
+        let (name, uri) = (call.name.map(str::to_owned), call.uri.map(str::to_owned));
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.rounds = Some(Box::new(conversation));
+            let progress = f64::MIN;
+            flight.rounds = Some(Conversation { rounds: None, patience, message, name, uri, progress });
+        }
+    }
+
+    /// Keeps the memory of a call that is over for another.
+    pub(super) fn recycle(&mut self, flight: &mut Flight) {
+        let Some(conversation) = &mut flight.rounds else { return };
+        let mut message = std::mem::take(&mut conversation.message);
+        if message.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_MAX {
+            message.clear();
+            self.spare.push(message);
         }
     }
 
@@ -97,7 +125,7 @@ impl Core {
         let state = envelope.request_state.map(|span| span.of(message));
         let state = state.filter(|state| *state != b"null");
         let event = Event::Required { message, questions, state, capabilities };
-        let step = conversation.rounds.step(now, event);
+        let step = conversation.rounds().step(now, event);
         match step {
             Step::Ask => self.ask_client(io, key, message, &asked),
             step => self.next_step(io, key, step),
@@ -145,7 +173,7 @@ impl Core {
             };
             let Some(flight) = self.flights.get_mut(key) else { return };
             if let Some(conversation) = &mut flight.rounds {
-                conversation.rounds.bind(index, ask);
+                conversation.rounds().bind(index, ask);
             }
             let mut out = Vec::new();
             rounds::write_request(message, question, ask_id(ask).as_bytes(), &mut out);
@@ -153,9 +181,9 @@ impl Core {
         }
         let now = self.now;
         if let Some(flight) = self.flights.get_mut(key)
-            && let Some(conversation) = &flight.rounds
+            && let Some(conversation) = &mut flight.rounds
         {
-            let left = conversation.rounds.left(now);
+            let left = conversation.rounds().left(now);
             flight.timer = io.timer(left, Timer::Flight(key).token());
         }
     }
@@ -196,7 +224,7 @@ impl Core {
             }
             _ => Answer::Error { code: envelope.error_code.unwrap_or_default(), message: &text },
         };
-        let step = conversation.rounds.step(now, Event::Answered { request, answer });
+        let step = conversation.rounds().step(now, Event::Answered { request, answer });
         self.next_step(io, key, step);
     }
 
@@ -205,9 +233,9 @@ impl Core {
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
         let Some(conversation) = &mut flight.rounds else { return };
-        let step = conversation.rounds.step(now, Event::Overdue);
+        let step = conversation.rounds().step(now, Event::Overdue);
         if step == Step::Wait {
-            let left = conversation.rounds.left(now);
+            let left = conversation.rounds().left(now);
             flight.timer = io.timer(left, Timer::Flight(key).token());
         }
         self.next_step(io, key, step);
@@ -221,21 +249,30 @@ impl Core {
         }
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let Some(conversation) = &flight.rounds else { return };
-        let (kept, rounds) = (&conversation.call, &conversation.rounds);
+        let Some(kept) = &mut flight.rounds else { return };
+        let Ok(envelope) = scan(&kept.message, &self.scan_limits) else {
+            return self.fail_flight(io, key, "the limits of the configuration changed meanwhile");
+        };
+        let Some(rounds) = &kept.rounds else { return };
         let responses = rounds.responses();
         let message =
-            rounds::retry(&kept.message, &kept.envelope, responses.as_deref(), rounds.state());
+            rounds::retry(&kept.message, &envelope, responses.as_deref(), rounds.state());
         let Ok(envelope) = scan(&message, &self.scan_limits) else {
             return self.fail_flight(io, key, "the client's answers to the server are too long");
         };
-        let level = flight.session.and_then(|session| self.sessions.get(session)?.log_level);
+        let (name, uri) = (kept.name.clone(), kept.uri.clone());
+        let (session, tasks) = (flight.session, flight.leg.is_some());
+        let level = session.and_then(|session| self.sessions.get(session)?.log_level);
         let again = Parked {
             message: message.into(),
             envelope,
+            name,
+            uri,
+            client_info: self.client_info(session),
+            client_capabilities: self.told_capabilities(session, tasks),
             log_level: level.map(kern_session::Level::as_str),
-            ..*Parked::of(&kept.call(flight.revision))
         };
+        let Some(flight) = self.flights.get_mut(key) else { return };
         let (upstream, private, revision) = (flight.upstream, flight.private, flight.revision);
         let timeout = self.upstreams.get(&upstream).map(|it| it.spec.timeout);
         io.cancel(flight.timer);
@@ -248,9 +285,9 @@ impl Core {
 
     /// A flight left the table: what its client was asked for it is asked no longer.
     pub(super) fn withdraw_asks(&mut self, io: &mut Io, flight: &Flight) {
-        let Some(conversation) = &flight.rounds else { return };
+        let Some(rounds) = flight.rounds.as_ref().and_then(|it| it.rounds.as_ref()) else { return };
         let to = self.ask_route(flight);
-        for ask in conversation.rounds.open() {
+        for ask in rounds.open() {
             if self.take_ask(ask).is_none() {
                 continue;
             }
@@ -291,7 +328,7 @@ impl Core {
         let number = span.and_then(|span| std::str::from_utf8(span.of(message)).ok()?.parse().ok());
         let Some(number) = number.filter(|number: &f64| number.is_finite()) else { return true };
         let advances = number > conversation.progress;
-        if advances || conversation.rounds.count() == 0 {
+        if advances || conversation.rounds.as_ref().is_none_or(|rounds| rounds.count() == 0) {
             conversation.progress = conversation.progress.max(number);
             return true;
         }

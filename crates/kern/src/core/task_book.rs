@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
+use kern_session::SmallBytes;
 use kern_terms::{FlightId, Key};
 
 use super::words::UpstreamId;
@@ -25,7 +26,7 @@ pub(super) struct Token {
     pub(super) private: Option<Key>,
     pub(super) session: Key,
     /// Raw.
-    pub(super) token: Box<[u8]>,
+    pub(super) token: SmallBytes,
 }
 
 /// The tasks of this core's sessions.

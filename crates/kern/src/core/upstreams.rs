@@ -32,7 +32,9 @@ impl Core {
                 self.add_upstream(io, *id, spec);
             }
         }
-        let names = setup.upstreams.iter().map(|(id, spec)| (Arc::clone(&spec.name), *id));
+        // Names of this core's own: counting references to shared ones would make the cores wait for
+        // each other.
+        let names = setup.upstreams.iter().map(|(id, spec)| (Arc::from(&*spec.name), *id));
         self.names = names.collect();
         self.newest = self.newest.max(setup.upstreams.keys().last().copied());
         self.views.clear();

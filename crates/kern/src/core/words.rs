@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kern_control::{Instances, Launch, Plan, ToolFilter};
 use kern_mcp::Envelope;
 use kern_route::{Catalog, Lists};
-use kern_session::{EventId, Principal};
+use kern_session::{EventId, Principal, SmallBytes};
 use kern_terms::{CoreId, FlightId, Instant, Key, Revision};
 
 /// What an error says of an upstream on its first start: asking again later may work.
@@ -257,9 +257,9 @@ pub struct Back {
     /// Where the answer goes now.
     pub reply: ReplyTo,
     /// The JSON-RPC id the client used this time, raw.
-    pub id: Box<[u8]>,
+    pub id: SmallBytes,
     /// Its progress token, raw.
-    pub progress: Option<Box<[u8]>>,
+    pub progress: Option<SmallBytes>,
     /// Least severity of log messages it wants now.
     pub log_level: Option<kern_session::Level>,
     /// What its `requestState` says.

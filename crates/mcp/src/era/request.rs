@@ -51,8 +51,7 @@ impl Sender<'_> {
             out.push(b':');
             out.extend_from_slice(value);
         };
-        let revision = format!("\"{}\"", self.revision);
-        member(PROTOCOL_VERSION_KEY, revision.as_bytes());
+        member(PROTOCOL_VERSION_KEY, quoted(self.revision));
         if let Some(client_info) = self.client_info {
             member(CLIENT_INFO_KEY, client_info);
         }
@@ -70,6 +69,17 @@ impl Sender<'_> {
     }
 }
 
+/// The revision as a JSON string.
+const fn quoted(revision: Revision) -> &'static [u8] {
+    match revision {
+        Revision::V2024_11_05 => b"\"2024-11-05\"",
+        Revision::V2025_03_26 => b"\"2025-03-26\"",
+        Revision::V2025_06_18 => b"\"2025-06-18\"",
+        Revision::V2025_11_25 => b"\"2025-11-25\"",
+        Revision::V2026_07_28 => b"\"2026-07-28\"",
+    }
+}
+
 /// Edits a modern request into a legacy one.
 pub fn modern_to_legacy(splice: &mut Splice<'_>, envelope: &Envelope) {
     for value in [envelope.input_responses, envelope.request_state].into_iter().flatten() {
@@ -78,25 +88,31 @@ pub fn modern_to_legacy(splice: &mut Splice<'_>, envelope: &Envelope) {
     drop_sender(splice, envelope);
 }
 
-/// Edits a legacy request into a modern one from `sender`.
-pub fn legacy_to_modern(splice: &mut Splice<'_>, envelope: &Envelope, sender: &Sender<'_>) {
-    let mut bytes = Vec::new();
+/// Edits a legacy request into a modern one from `sender`. What is added is written to `bytes`,
+/// which must be empty.
+pub fn legacy_to_modern<'a>(
+    splice: &mut Splice<'a>,
+    envelope: &Envelope,
+    sender: &Sender<'_>,
+    bytes: &'a mut Vec<u8>,
+) {
+    debug_assert!(bytes.is_empty(), "it becomes one member");
     match (envelope.meta, envelope.params) {
         (Some(meta), _) => {
             sender_fields(envelope).into_iter().flatten().for_each(|old| splice.remove_value(old));
-            sender.write_members(&mut bytes);
-            splice.insert_member(meta, bytes);
+            sender.write_members(bytes);
+            splice.insert_member(meta, &**bytes);
         }
         (None, Some(params)) => {
             bytes.extend_from_slice(b"\"_meta\":{");
-            sender.write_members(&mut bytes);
+            sender.write_members(bytes);
             bytes.push(b'}');
-            splice.insert_member(params, bytes);
+            splice.insert_member(params, &**bytes);
         }
         (None, None) => {
             bytes.extend_from_slice(b"\"params\":");
-            sender.write_params(&mut bytes);
-            splice.insert_member(envelope.root, bytes);
+            sender.write_params(bytes);
+            splice.insert_member(envelope.root, &**bytes);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::json;
 
 pub use params::{ParamFault, ParamHeader, ParamHeaders};
 pub use schema::AnnotationFault;
-pub use value::{decode_value, encode_value_into};
+pub use value::{decode_value, encode_value, encode_value_into};
 
 /// The headers of one request that mirror its body, as received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,16 +63,29 @@ pub fn check(
     message: &[u8],
 ) -> Result<(), HeaderFault> {
     let required = envelope.kind == Kind::Request;
-    let text = |span: Option<json::Span>| span.and_then(|span| json::unescape(span.of(message)));
-    let version = text(envelope.protocol_version);
-    compare("MCP-Protocol-Version", headers.protocol_version, version.as_deref(), required, false)?;
-    let method = text(envelope.method_span);
-    compare("Mcp-Method", headers.method, method.as_deref(), required, false)?;
+    let same = |header: &str, value: Option<&[u8]>, span: Option<json::Span>, encoded: bool| {
+        let raw = span.map(|span| span.of(message));
+        if let (Some(value), Some(raw)) = (value, raw)
+            && is_plainly(value, raw)
+        {
+            return Ok(());
+        }
+        let text = raw.and_then(json::unescape);
+        compare(header, value, text.as_deref(), required, encoded)
+    };
+    same("MCP-Protocol-Version", headers.protocol_version, envelope.protocol_version, false)?;
+    same("Mcp-Method", headers.method, envelope.method_span, false)?;
     if envelope.method.named_by().is_some() {
-        let subject = text(envelope.subject());
-        compare("Mcp-Name", headers.name, subject.as_deref(), required, true)?;
+        same("Mcp-Name", headers.name, envelope.subject(), true)?;
     }
     Ok(())
+}
+
+/// Whether a header value is, byte for byte, the content of a raw string, both of letters, digits and
+/// `_-./` alone: then no spelling of either needs to be read. Most names and all methods are so.
+fn is_plainly(value: &[u8], raw: &[u8]) -> bool {
+    let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+    matches!(raw, [b'"', content @ .., b'"'] if content == value) && value.iter().all(plain)
 }
 
 fn compare(

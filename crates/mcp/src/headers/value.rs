@@ -12,15 +12,32 @@ use base64::engine::general_purpose::STANDARD;
 const PREFIX: &[u8] = b"=?base64?";
 const SUFFIX: &[u8] = b"?=";
 
+/// Whether `bytes` are their own header value.
+fn is_plain(bytes: &[u8]) -> bool {
+    let edge = |byte: Option<&u8>| byte == Some(&b' ');
+    bytes.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic())
+        && !edge(bytes.first())
+        && !edge(bytes.last())
+        && !looks_encoded(bytes)
+}
+
+/// The header value for `text`: mostly the text itself.
+pub fn encode_value(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    if !is_plain(text.as_bytes()) {
+        let mut value = Vec::new();
+        encode_value_into(&mut value, &text);
+        return value.into();
+    }
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
+    }
+}
+
 /// Appends the header value for `text`.
 pub fn encode_value_into(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    let edge = |byte: Option<&u8>| byte == Some(&b' ');
-    let plain = bytes.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic())
-        && !edge(bytes.first())
-        && !edge(bytes.last())
-        && !looks_encoded(bytes);
-    if plain {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
         return;
     }

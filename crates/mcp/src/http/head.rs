@@ -87,9 +87,12 @@ pub(super) struct Span {
 
 impl Span {
     fn name<'a>(&self, head: &'a [u8]) -> &'a str {
+        std::str::from_utf8(self.name_bytes(head)).expect("a header name was checked to be a token")
+    }
+
+    fn name_bytes<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.name_start);
-        let bytes = &head[start..start + usize::from(self.name_len)];
-        std::str::from_utf8(bytes).expect("a header name was checked to be a token")
+        &head[start..start + usize::from(self.name_len)]
     }
 
     fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
@@ -309,7 +312,9 @@ impl<'a> Headers<'a> {
 
     /// The values of all headers called `name`, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+        let (head, name) = (self.head, name.as_bytes());
+        let named = move |span: &&Span| span.name_bytes(head).eq_ignore_ascii_case(name);
+        self.spans.iter().filter(named).map(move |span| span.value(head))
     }
 
     /// All headers in order, names as the peer spelled them.
@@ -322,8 +327,15 @@ impl<'a> Headers<'a> {
     /// included. Without any Accept line everything is admitted (RFC 9110 section 12.5.1).
     #[must_use]
     pub fn accepts(&self, media_type: &str) -> bool {
-        if self.accept.is_none() {
-            return true;
+        match self.accept {
+            None => return true,
+            // What every client of the protocol says, in either order.
+            Some("application/json, text/event-stream" | "text/event-stream, application/json")
+                if matches!(media_type, "application/json" | "text/event-stream") =>
+            {
+                return true;
+            }
+            Some(_) => {}
         }
         let family = media_type.split('/').next().unwrap_or("");
         self.get_all("accept").flat_map(|line| line.split(|byte| *byte == b',')).any(|range| {

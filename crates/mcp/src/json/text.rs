@@ -25,10 +25,16 @@ pub fn unescape_lossy(raw: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 fn read(raw: &[u8], lossy: bool) -> Option<Cow<'_, str>> {
-    let content = std::str::from_utf8(quoted_content(raw)?).ok()?;
+    let content = quoted_content(raw)?;
+    // Without an early end, so that it is done in blocks.
+    let special = |found: bool, &byte: &u8| found | matches!(byte, b'\\' | b'"' | 0..0x20);
+    let plain = !content.iter().fold(false, special);
+    let content = std::str::from_utf8(content).ok()?;
+    if plain {
+        return Some(Cow::Borrowed(content));
+    }
     if memchr::memchr(b'\\', content.as_bytes()).is_none() {
-        let plain = !content.bytes().any(|byte| byte == b'"' || byte < 0x20);
-        return plain.then_some(Cow::Borrowed(content));
+        return None;
     }
     let mut text = String::with_capacity(content.len());
     let mut rest = content;

@@ -1,36 +1,39 @@
-//! A short list without an allocation.
+//! A short sorted list without an allocation.
 //!
 //! Most messages need fewer than six edits; a hostile one may need more, and then they go to the heap.
 
 const INLINE: usize = 6;
 
-/// Items in the order of the calls.
+/// Items in the order of their keys; items of one key in the order of the calls.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edits<T> {
     inline: [T; INLINE],
     length: usize,
-    rest: Vec<T>,
+    /// All of them, once there are more than fit inline.
+    all: Vec<T>,
 }
 
-impl<T> Edits<T> {
-    pub(super) fn push(&mut self, item: T) {
-        if self.length < INLINE {
+impl<T: Default> Edits<T> {
+    /// Adds an item after those whose key is not greater.
+    pub(super) fn insert<K: Ord>(&mut self, item: T, key: impl Fn(&T) -> K) {
+        let at = {
+            let new = key(&item);
+            let items = self.as_slice();
+            items.iter().rposition(|known| key(known) <= new).map_or(0, |before| before + 1)
+        };
+        if self.all.is_empty() && self.length < INLINE {
             self.inline[self.length] = item;
             self.length += 1;
-        } else {
-            self.rest.push(item);
+            self.inline[at..self.length].rotate_right(1);
+            return;
         }
+        if self.all.is_empty() {
+            self.all.extend(self.inline.iter_mut().map(std::mem::take));
+        }
+        self.all.insert(at, item);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.length + self.rest.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.inline[..self.length].iter().chain(&self.rest)
+    pub(super) fn as_slice(&self) -> &[T] {
+        if self.all.is_empty() { &self.inline[..self.length] } else { &self.all }
     }
 }

@@ -36,6 +36,17 @@ struct Edit<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
+impl Edit<'_> {
+    /// Where it takes effect: an insertion after its object's opening bracket and before what stands
+    /// there.
+    fn place(&self) -> (u32, bool) {
+        match self.change {
+            Change::Insert => (self.span.start + 1, false),
+            _ => (self.span.start, true),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Change {
     #[default]
@@ -57,18 +68,13 @@ impl<'a> Splice<'a> {
 
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+        self.edits.as_slice().is_empty()
     }
 
     /// Writes `bytes` in place of the value at `span`.
     pub fn replace(&mut self, span: Span, bytes: impl Into<Cow<'a, [u8]>>) {
         assert!(span.end as usize <= self.message.len(), "a span of this message");
-        self.edits.push(Edit {
-            change: Change::Replace,
-            span,
-            bytes: bytes.into(),
-            ..Edit::default()
-        });
+        self.add(Edit { change: Change::Replace, span, bytes: bytes.into(), ..Edit::default() });
     }
 
     /// Adds `"key":value` (JSON, one or more members with commas between them) to the object at
@@ -77,7 +83,7 @@ impl<'a> Splice<'a> {
         assert!(object.end as usize <= self.message.len(), "a span of this message");
         let bytes = member.into();
         debug_assert!(!bytes.is_empty(), "a member has a key");
-        self.edits.push(Edit { change: Change::Insert, span: object, bytes, ..Edit::default() });
+        self.add(Edit { change: Change::Insert, span: object, bytes, ..Edit::default() });
     }
 
     /// Takes away the member called `key` of the object at `object`, if there is one.
@@ -98,7 +104,11 @@ impl<'a> Splice<'a> {
     pub fn remove_value(&mut self, value: Span) {
         let neighbours = neighbours::find(self.message, value);
         let span = Span::new(neighbours.key_start, value.end);
-        self.edits.push(Edit { change: Change::Remove, span, neighbours, ..Edit::default() });
+        self.add(Edit { change: Change::Remove, span, neighbours, ..Edit::default() });
+    }
+
+    fn add(&mut self, edit: Edit<'a>) {
+        self.edits.insert(edit, Edit::place);
     }
 
     /// Appends the edited message to `out`.

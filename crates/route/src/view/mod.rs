@@ -41,6 +41,8 @@ pub struct View {
     patterns: Vec<Pattern>,
     /// The only upstream with the resources capability.
     sole: Option<u32>,
+    /// A tool has arguments that travel in headers.
+    mirrors: bool,
     renames: bool,
     capabilities: Bytes,
     instructions: Option<String>,
@@ -165,6 +167,11 @@ impl View {
             exposed: shelf.name(entry.slot),
             rendered: &entry.rendered,
         }
+    }
+
+    /// Whether any tool has arguments that travel in headers, too.
+    pub fn mirrors(&self) -> bool {
+        self.mirrors
     }
 
     /// Everything of one kind, in the order served.

@@ -41,11 +41,19 @@ pub(super) enum Verb {
 }
 
 /// The target's share of every request head.
-#[derive(Debug)]
 pub(super) struct Prepared {
     host: String,
     lines: HeaderLines,
     own: HeaderLines,
+    /// All of a POST's head that a call does not change.
+    post: Vec<u8>,
+}
+
+impl std::fmt::Debug for Prepared {
+    /// Values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("host", &self.host).finish_non_exhaustive()
+    }
 }
 
 const USER_AGENT: &str = concat!("kern/", env!("CARGO_PKG_VERSION"));
@@ -60,7 +68,11 @@ impl Prepared {
         for (name, value) in &target.headers {
             lines.push(name, value);
         }
-        Self { host: host_header(target), lines, own }
+        let mut prepared = Self { host: host_header(target), lines, own, post: Vec::new() };
+        let mut post = Vec::new();
+        prepared.write(&mut post, target, Verb::Post, None, &[]);
+        prepared.post = post;
+        prepared
     }
 
     /// Appends the head of a request.
@@ -73,6 +85,33 @@ impl Prepared {
         headers: &[(&str, &[u8])],
         body_bytes: usize,
     ) {
+        let changes = |name: &str| {
+            let default = ["accept", "content-type"].iter();
+            let configured = target.headers.iter().map(|(name, _)| name.as_str());
+            default.copied().chain(configured).any(|other| name.eq_ignore_ascii_case(other))
+        };
+        let mut head = match verb {
+            Verb::Post if path.is_none() && !headers.iter().any(|(name, _)| changes(name)) => {
+                out.extend_from_slice(&self.post);
+                RequestHead::resume(out)
+            }
+            _ => self.write(out, target, verb, path, headers),
+        };
+        for (name, value) in headers {
+            head.header(name, value);
+        }
+        head.finish((verb == Verb::Post).then_some(body_bytes as u64));
+    }
+
+    /// Appends a head up to the headers of the call.
+    fn write<'o>(
+        &self,
+        out: &'o mut Vec<u8>,
+        target: &HttpTarget,
+        verb: Verb,
+        path: Option<&str>,
+        headers: &[(&str, &[u8])],
+    ) -> RequestHead<'o> {
         let method = match verb {
             Verb::Post => "POST",
             Verb::Stream => "GET",
@@ -110,10 +149,7 @@ impl Prepared {
             Verb::Stream => default("accept", b"text/event-stream"),
             Verb::Delete => {}
         }
-        for (name, value) in headers {
-            head.header(name, value);
-        }
-        head.finish((verb == Verb::Post).then_some(body_bytes as u64));
+        head
     }
 }
 
