@@ -162,7 +162,7 @@ impl Task<'_> {
             None => "/dev/null".into(),
         };
         counted
-            .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*8measured*"])
+            .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=path::measured*"])
             .arg(format!("--callgrind-out-file={}", file.display()))
             .args([self.workload.as_os_str(), case.name.as_ref()]);
         let (_, said) = output(counted)?;

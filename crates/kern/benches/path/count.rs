@@ -15,11 +15,6 @@ thread_local! {
 fn note() {
     if ON.get() {
         COUNT.set(COUNT.get() + 1);
-        if std::env::var_os("KERN_BENCH_TRACE").is_some() {
-            ON.set(false);
-            eprintln!("{}", std::backtrace::Backtrace::force_capture());
-            ON.set(true);
-        }
     }
 }
 

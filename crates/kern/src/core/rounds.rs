@@ -271,6 +271,7 @@ impl Core {
             client_info: self.client_info(session),
             client_capabilities: self.told_capabilities(session, tasks),
             log_level: level.map(kern_session::Level::as_str),
+            _weight: None,
         };
         let Some(flight) = self.flights.get_mut(key) else { return };
         let (upstream, private, revision) = (flight.upstream, flight.private, flight.revision);
