@@ -60,7 +60,11 @@ impl Baseline {
                     "-" => None,
                     number => Some(number.parse().ok()?),
                 };
-                Some(Cost { name: name.into(), instructions, allocations: allocations.parse().ok()? })
+                Some(Cost {
+                    name: name.into(),
+                    instructions,
+                    allocations: allocations.parse().ok()?,
+                })
             };
             baseline.costs.push(cost().ok_or_else(|| format!("not a line of figures: {line}"))?);
         }

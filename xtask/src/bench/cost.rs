@@ -47,7 +47,8 @@ pub(crate) fn run(root: &Path, group: &str, args: &CostArgs) -> Result<(), Strin
         println!("instructions are not compared: {why}");
     }
     if let Some(folder) = &args.profiles {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let chosen = |name: &str| {
         name.starts_with(group)
@@ -57,7 +58,8 @@ pub(crate) fn run(root: &Path, group: &str, args: &CostArgs) -> Result<(), Strin
     if cases.is_empty() {
         return Err("there is no such case".into());
     }
-    let task = Task { workload: &workload, counts: why.is_none(), profiles: args.profiles.as_deref() };
+    let task =
+        Task { workload: &workload, counts: why.is_none(), profiles: args.profiles.as_deref() };
     let costs = task.all(&cases)?;
     if args.accept {
         return known.accept(&root.join(BASELINE), &platform, &costs);

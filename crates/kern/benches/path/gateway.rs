@@ -67,7 +67,11 @@ fn conversation(upstream: Upstream, era: Era, text_bytes: usize) -> Box<dyn Case
         client.call();
         while !client.answered() {
             let mut turn = || gateway.event_loop.turn().expect("the driver works");
-            if counts { measured(turn) } else { turn() };
+            if counts {
+                measured(turn)
+            } else {
+                turn()
+            };
         }
         assert!(client.is_right(), "{}", client.shown());
     })
@@ -139,6 +143,7 @@ fn child() -> Launch {
         args: args.into_iter().map(|text| Secret::new(text.to_owned())).collect(),
         env: Vec::new(),
         cwd: folder,
+        ring: false,
     })
 }
 

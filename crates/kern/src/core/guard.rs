@@ -26,9 +26,9 @@ pub(super) fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
 pub(super) fn host_allowed(host: &str, allowed: &[String], public: bool) -> bool {
     let name = host_of(host);
     is_loopback(name)
-        || allowed.iter().any(|allowed| {
-            allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host)
-        })
+        || allowed
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host))
         || (public && bare(name).parse::<IpAddr>().is_ok())
 }
 

@@ -122,7 +122,8 @@ impl Core {
             Method::ResourcesRead => call.uri,
             _ => call.name,
         };
-        let subject = envelope.subject().map(|span| other.map_or_else(|| text(span), Cow::Borrowed));
+        let subject =
+            envelope.subject().map(|span| other.map_or_else(|| text(span), Cow::Borrowed));
         let mut headers = CallHeaders::modern(method, subject.clone());
         if let (Method::ToolsCall, Some(name)) = (envelope.method, &subject) {
             self.param_headers(key, call, name, &mut headers);
@@ -371,6 +372,9 @@ impl<'a> CallHeaders<'a> {
 
     fn owned(self) -> Vec<(String, Vec<u8>)> {
         let first = self.first.into_iter().take(self.count);
-        first.map(|(name, value)| (name.to_owned(), value.into_owned())).chain(self.params).collect()
+        first
+            .map(|(name, value)| (name.to_owned(), value.into_owned()))
+            .chain(self.params)
+            .collect()
     }
 }

@@ -70,7 +70,8 @@ impl Core {
         let (name, uri) = (call.name.map(str::to_owned), call.uri.map(str::to_owned));
         if let Some(flight) = self.flights.get_mut(key) {
             let progress = f64::MIN;
-            flight.rounds = Some(Conversation { rounds: None, patience, message, name, uri, progress });
+            flight.rounds =
+                Some(Conversation { rounds: None, patience, message, name, uri, progress });
         }
     }
 
@@ -255,8 +256,7 @@ impl Core {
         };
         let Some(rounds) = &kept.rounds else { return };
         let responses = rounds.responses();
-        let message =
-            rounds::retry(&kept.message, &envelope, responses.as_deref(), rounds.state());
+        let message = rounds::retry(&kept.message, &envelope, responses.as_deref(), rounds.state());
         let Ok(envelope) = scan(&message, &self.scan_limits) else {
             return self.fail_flight(io, key, "the client's answers to the server are too long");
         };

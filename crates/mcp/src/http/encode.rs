@@ -29,9 +29,7 @@ pub fn json_response(
     // What nearly every answer begins with, in one piece.
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 256);
-    out.extend_from_slice(
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ",
-    );
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n");
     headers(out, extra);

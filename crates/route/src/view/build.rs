@@ -65,9 +65,9 @@ impl View {
             plain: HashMap::new(),
             patterns: Vec::new(),
             sole: sole(lists, absent),
-            mirrors: lists.iter().any(|one| {
-                one.items(ListKind::Tools).iter().any(|item| item.mirrored.is_some())
-            }),
+            mirrors: lists
+                .iter()
+                .any(|one| one.items(ListKind::Tools).iter().any(|item| item.mirrored.is_some())),
             renames,
             capabilities: merge::capabilities(lists),
             instructions: merge::instructions(lists),
