@@ -33,9 +33,7 @@ fn read(raw: &[u8], lossy: bool) -> Option<Cow<'_, str>> {
     if plain {
         return Some(Cow::Borrowed(content));
     }
-    if memchr::memchr(b'\\', content.as_bytes()).is_none() {
-        return None;
-    }
+    memchr::memchr(b'\\', content.as_bytes())?;
     let mut text = String::with_capacity(content.len());
     let mut rest = content;
     while let Some(at) = rest.find(['\\', '"']) {
