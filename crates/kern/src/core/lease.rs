@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kern_control::{Instances, Launch};
-use kern_mcp::errors::Cause;
 use kern_mcp::{Method, Span, Splice, json};
 use kern_session::{Park, Principal, binding};
 use kern_terms::{Era, Instant, Key, Revision};
@@ -462,13 +461,6 @@ impl Core {
             },
             _ => Principal::Nobody,
         }
-    }
-
-    /// Refuses a call that brings a state to a server which never gave one.
-    pub(super) fn refuse_state(&mut self, io: &mut Io, key: Key) {
-        let Some(flight) = self.land(io, key) else { return };
-        let why = super::retry::NOT_VALID;
-        self.refuse_raw(io, flight.reply, &flight.id, Cause::MalformedParams, why);
     }
 }
 

@@ -159,6 +159,13 @@ impl Core {
         }
     }
 
+    /// Refuses a call that brings a state to a server which never gave one.
+    pub(super) fn refuse_state(&mut self, io: &mut Io, key: Key) {
+        let Some(flight) = self.land(io, key) else { return };
+        let why = NOT_VALID;
+        self.refuse_raw(io, flight.reply, &flight.id, Cause::MalformedParams, why);
+    }
+
     /// Refuses a request of the new era whose message is no longer at hand.
     pub(super) fn refuse_raw(
         &mut self,
