@@ -52,6 +52,8 @@ enum Step {
     Long,
     /// Fuzz targets, a minute each (with --long)
     Fuzz,
+    /// Shared-memory rings under Miri, and more of their model (with --long)
+    Rings,
 }
 
 /// Random cases of each property with --long.
@@ -72,7 +74,7 @@ pub(crate) fn run(root: &Path, args: &CiArgs) -> Result<(), String> {
     let mut results = Vec::new();
     for &step in Step::value_variants() {
         let chosen = args.only.is_empty() || args.only.contains(&step);
-        let long = matches!(step, Step::Long | Step::Fuzz);
+        let long = matches!(step, Step::Long | Step::Fuzz | Step::Rings);
         if !chosen || (long && !args.long && args.only.is_empty()) {
             continue;
         }
@@ -120,6 +122,12 @@ fn perform(root: &Path, step: Step) -> Outcome {
             return run_tests(root, &arguments, &[("PROPTEST_CASES", LONG_CASES)]);
         }
         Step::Fuzz => return fuzz(root),
+        Step::Rings => {
+            let model = ["test", "--release", "-p", "kern-shm", "--lib", "pace_tests"];
+            let miri = ["+nightly", "miri", "test", "-p", "kern-shm", "--lib"];
+            cargo(root, &model, &[("KERN_LOOM_MORE", "1")])
+                .and_then(|()| cargo(root, &miri, &[("MIRIFLAGS", "-Zmiri-disable-isolation")]))
+        }
     };
     outcome.map_or_else(Outcome::Failed, |()| Outcome::Passed(String::new()))
 }
