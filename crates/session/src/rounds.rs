@@ -106,6 +106,25 @@ pub enum Answer<'a> {
     },
 }
 
+impl<'a> Answer<'a> {
+    /// What the server that asked for `input` is told, JSON.
+    ///
+    /// # Errors
+    /// [`RoundFault::NoObject`] and [`RoundFault::Refused`]: there is nothing it could be told.
+    pub fn told(self, input: Input) -> Result<&'a [u8], RoundFault> {
+        match (self, input) {
+            (Self::Result(result), _) if result.starts_with(b"{") => Ok(result),
+            (Self::Result(_), _) => Err(RoundFault::NoObject(input)),
+            // The person saw no form, or closed it: there is a word for that. For the others
+            // there is none.
+            (Self::Error { .. }, Input::Form | Input::Url) => Ok(br#"{"action":"cancel"}"#),
+            (Self::Error { code, message }, _) => {
+                Err(RoundFault::Refused { input, code, message: message.to_owned() })
+            }
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -266,16 +285,9 @@ impl Rounds {
         let waits = |asked: &&mut Asked| asked.request == Some(request) && asked.answer.is_none();
         let Some(asked) = self.asked.iter_mut().find(waits) else { return Step::Ignore };
         let input = asked.input;
-        let bytes = match (answer, input) {
-            (Answer::Result(result), _) if result.starts_with(b"{") => result,
-            (Answer::Result(_), _) => return Step::Fail(RoundFault::NoObject(input)),
-            // The person saw no form, or closed it: there is a word for that. For the others
-            // there is none.
-            (Answer::Error { .. }, Input::Form | Input::Url) => br#"{"action":"cancel"}"#,
-            (Answer::Error { code, message }, _) => {
-                let message = message.to_owned();
-                return Step::Fail(RoundFault::Refused { input, code, message });
-            }
+        let bytes = match answer.told(input) {
+            Ok(bytes) => bytes,
+            Err(why) => return Step::Fail(why),
         };
         self.answers_bytes += bytes.len();
         if self.answers_bytes > ANSWERS_BYTES_MAX {

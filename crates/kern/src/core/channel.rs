@@ -11,6 +11,7 @@ use kern_mcp::{Kind, Method, scan};
 use kern_terms::{FlightId, Key, Revision};
 
 use super::edge::{self, Doing, Edge, Line};
+use super::lists::Patient;
 use super::words::{Ending, ReplyTo};
 use super::{Core, Io};
 use crate::pipeline::{self, Inbound};
@@ -199,11 +200,14 @@ impl Core {
     /// Whether the client already has a request open under this id.
     pub(crate) fn id_in_use(&mut self, inbound: &Inbound<'_>) -> bool {
         let id = inbound.id();
+        // One that waits for servers tries again under its own id.
+        let itself = |it: &Patient| it.reply == inbound.reply && it.message == inbound.message;
+        let waits = self.patient_of(inbound, id).is_some_and(|at| !itself(&self.patient[at]));
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
-            return session.calls.contains_key(id);
+            return waits || session.calls.contains_key(id);
         }
         let Some(line) = self.line_of(inbound.reply) else { return false };
-        if line.calls.contains_key(id) {
+        if waits || line.calls.contains_key(id) {
             return true;
         }
         let listens = line.listens.clone();

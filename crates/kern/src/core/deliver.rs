@@ -27,6 +27,10 @@ enum After {
 impl Core {
     /// Writes a progress or log message, unless the client is far behind with reading.
     pub(super) fn deliver_if_room(&mut self, io: &mut Io, to: ReplyTo, message: &[u8]) {
+        if to.core != self.id && to.session.is_none() && to.batch.is_none() {
+            let message = Bytes::copy_from_slice(message);
+            return io.post(to.core, Post::DeliverIfRoom { to, message });
+        }
         let carrier = self.carrier(to).filter(|carrier| carrier.core == self.id);
         let edge = carrier.and_then(|carrier| self.edges.get(carrier.edge));
         if edge.is_none_or(|edge| io.queued_bytes(edge.stream) <= LOSSY_BYTES_MAX) {

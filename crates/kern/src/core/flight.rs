@@ -75,6 +75,8 @@ pub(super) struct Flight {
     /// The URI as the client knows it, where its server knows another.
     pub(super) exposed_uri: Option<(String, String)>,
     pub(super) sent_again: bool,
+    /// Of answers of its client that its server does not have yet.
+    pub(super) held: Vec<Weight>,
     /// A legacy client's call that a modern server may answer in rounds.
     pub(super) rounds: Option<Conversation>,
     /// How it crosses the eras, where it is about a task.
@@ -259,6 +261,7 @@ impl Core {
             steps: None,
             exposed_uri: to.uri.clone().zip(asked),
             sent_again: false,
+            held: Vec::new(),
             rounds: None,
             leg: to.leg.clone(),
             resume: None,
@@ -277,10 +280,14 @@ impl Core {
     }
 
     fn send_shared(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
-        let Some(id) = self.flights.get(key).map(|flight| flight.upstream) else { return };
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let id = flight.upstream;
         let Some(upstream) = self.upstreams.get(&id) else {
             return self.fail_flight(io, key, "the upstream was removed");
         };
+        if let (Some(leg), Health::Up(up)) = (&mut flight.leg, &upstream.health) {
+            leg.epoch = up.epoch;
+        }
         match &upstream.health {
             Health::Starting => self.park(io, key, call),
             Health::Down(why) => {

@@ -120,10 +120,12 @@ impl Core {
             Err(fault) => return self.refuse_with(io, inbound, fault),
         };
         let names_tasks = json::field(filter, "taskIds").is_some();
+        let ids: usize = tasks.iter().map(|((_, own), shown)| own.len() + shown.len()).sum();
+        let bytes = ids + resources.iter().map(String::len).sum::<usize>();
         let of_line = self.line_of(inbound.reply).map_or(0, |line| line.listens.len());
         let full = self.listens.len() >= LISTENS_MAX
             || of_line >= LISTENS_OF_LINE_MAX
-            || !self.wants.have_room(resources.iter().map(String::len).sum());
+            || !self.wants.have_room(bytes);
         if resources.len() > RESOURCES_MAX || full || self.draining {
             let why = "too many subscriptions are open: close some first";
             return self.refuse(io, inbound, Cause::Internal, why);
@@ -140,9 +142,8 @@ impl Core {
             endpoint: inbound.endpoint.clone(),
             lists,
             resources,
-            tasks,
+            tasks: tasks.clone(),
         };
-        self.watch_tasks(io, &listen.tasks, true);
         for uri in listen.resources.clone() {
             self.gain_interest(io, listen.endpoint.as_ref(), &uri);
         }
@@ -150,6 +151,7 @@ impl Core {
         let key = self.listens.insert(listen);
         self.bind_listen(inbound.reply.edge, key);
         self.tell_listen(io, key, Method::SubscriptionsAcknowledged, &params);
+        self.watch_tasks(io, key, &tasks, true);
     }
 
     fn bind_listen(&mut self, edge: Key, listen: Key) {
@@ -194,7 +196,7 @@ impl Core {
     /// Forgets a listen stream, whose client is gone or no longer wants it.
     pub(super) fn drop_listen(&mut self, io: &mut Io, key: Key) -> Option<Listen> {
         let listen = self.listens.remove(key)?;
-        self.watch_tasks(io, &listen.tasks, false);
+        self.watch_tasks(io, key, &listen.tasks, false);
         for uri in &listen.resources {
             self.lose_interest(io, listen.endpoint.as_ref(), uri);
         }

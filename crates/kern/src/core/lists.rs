@@ -59,7 +59,7 @@ pub(super) struct Patient {
     /// The client's JSON-RPC id, raw.
     pub(super) id: Box<[u8]>,
     endpoint: Option<Arc<str>>,
-    message: Vec<u8>,
+    pub(super) message: Vec<u8>,
     revision: Revision,
     pub(super) session: Option<Key>,
     until: Instant,
@@ -248,6 +248,16 @@ impl Core {
             };
         }
         format!("there is no upstream {name:?}")
+    }
+
+    /// The request with `id` of the client of `inbound` that waits for servers. Without a session
+    /// a client is its connection.
+    pub(super) fn patient_of(&self, inbound: &Inbound<'_>, id: &[u8]) -> Option<usize> {
+        let place = |reply: ReplyTo| (reply.core, reply.edge);
+        self.patient.iter().position(|patient| {
+            let same = patient.session.is_some() || place(patient.reply) == place(inbound.reply);
+            patient.session == inbound.session && same && *patient.id == *id
+        })
     }
 
     /// Keeps a request for later; `false` once it has waited long enough.

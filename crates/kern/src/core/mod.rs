@@ -222,7 +222,7 @@ impl Core {
             now: Instant::ZERO,
             scan_limits: scan_limits(&setup),
             http_limits: http_limits(&setup),
-            sessions: Sessions::new(setup.plan.limits.sessions),
+            sessions: Sessions::new(setup.sessions_max()),
             setup,
             start,
             owners: HashMap::new(),
@@ -280,7 +280,7 @@ impl Core {
     fn take_setup(&mut self, io: &mut Io, setup: Arc<Setup>) {
         self.scan_limits = scan_limits(&setup);
         self.http_limits = http_limits(&setup);
-        self.sessions.set_most(setup.plan.limits.sessions);
+        self.sessions.set_most(setup.sessions_max());
         self.setup = setup;
         self.apply_upstreams(io);
         for post in std::mem::take(&mut self.early) {
@@ -310,6 +310,7 @@ impl Core {
             Post::Deliver { to, message, ending, mark } => {
                 self.write(io, to, &message, ending, mark);
             }
+            Post::DeliverIfRoom { to, message } => self.deliver_if_room(io, to, &message),
             Post::Attach { to, token, endpoint, last } => {
                 self.attach(io, to, token, endpoint.as_ref(), last.as_deref());
             }
@@ -449,9 +450,8 @@ impl App for Core {
             }
             Event::Drained { stream } => self.stream_event(io, StreamEvent::Drained, stream),
             Event::Timer { token, .. } => self.timer(io, Timer::from_token(token)),
-            Event::Callback { .. } => {}
             Event::Exited { child, exit } => self.child_exited(io, child, exit),
-            Event::Signal(Signal::Hangup) => {}
+            Event::Callback { .. } | Event::Signal(Signal::Hangup) => {}
             // The first asks every core to end in order, the second to wait no longer.
             Event::Signal(_) => self.tell_all(io, || Post::Stop),
             Event::Post { message, .. } => self.post(io, message),

@@ -18,7 +18,7 @@ use super::{Core, Io};
 use crate::pipeline::Inbound;
 
 /// What is said of a state that does not open.
-pub(super) const NOT_VALID: &str = "params.requestState is not valid for this request: it must come \
+const NOT_VALID: &str = "params.requestState is not valid for this request: it must come \
      from an input_required result given to the same client for the same request";
 const USED: &str = "params.requestState was used already, or the call it belongs to is over";
 const EXPIRED: &str = "params.requestState has expired: send the request anew";

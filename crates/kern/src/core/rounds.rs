@@ -16,6 +16,7 @@ use kern_upstream::call::Call;
 use super::asks::{Asker, ask_id};
 use super::flight::{Flight, Parked};
 use super::place::Place;
+use super::queued::NO_ROOM;
 use super::timers::Timer;
 use super::words::{Ending, Health, ReplyTo};
 use super::{Core, Io};
@@ -51,6 +52,17 @@ impl Flight {
     pub(super) fn is_asking(&self) -> bool {
         let rounds = self.rounds.as_ref().and_then(|it| it.rounds.as_ref());
         rounds.is_some_and(|rounds| rounds.phase() == Phase::Asking)
+    }
+}
+
+/// What a client answered; `text` is the message of its error.
+pub(super) fn answer_of<'a>(inbound: &Inbound<'a>, text: &'a str) -> Answer<'a> {
+    let envelope = &inbound.envelope;
+    match envelope.kind {
+        Kind::Result => {
+            Answer::Result(envelope.result.map_or(&b"null"[..], |it| it.of(inbound.message)))
+        }
+        _ => Answer::Error { code: envelope.error_code.unwrap_or_default(), message: text },
     }
 }
 
@@ -217,16 +229,27 @@ impl Core {
         let Some(conversation) = self.flights.get_mut(key).and_then(|it| it.rounds.as_mut()) else {
             return;
         };
-        let envelope = &inbound.envelope;
-        let text = inbound.text(envelope.error_message).unwrap_or_default();
-        let answer = match envelope.kind {
-            Kind::Result => {
-                Answer::Result(envelope.result.map_or(&b"null"[..], |it| it.of(inbound.message)))
-            }
-            _ => Answer::Error { code: envelope.error_code.unwrap_or_default(), message: &text },
-        };
+        let text = inbound.text(inbound.envelope.error_message).unwrap_or_default();
+        let answer = answer_of(inbound, &text);
         let step = conversation.rounds().step(now, Event::Answered { request, answer });
+        let bytes = inbound.envelope.result.map_or(0, |span| span.of(inbound.message).len());
+        if step == Step::Wait && !self.hold_answer(io, key, bytes) {
+            return;
+        }
         self.next_step(io, key, step);
+    }
+
+    /// Counts a client's answer that is held until its server gets it; `false` if there is no room,
+    /// and the call failed.
+    pub(super) fn hold_answer(&mut self, io: &mut Io, key: Key, bytes: usize) -> bool {
+        let Some(weight) = self.room_to_wait(bytes) else {
+            self.fail_flight(io, key, NO_ROOM);
+            return false;
+        };
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.held.push(weight);
+        }
+        true
     }
 
     /// The clock of a flight that is with its client.
@@ -277,6 +300,7 @@ impl Core {
         let (upstream, private, revision) = (flight.upstream, flight.private, flight.revision);
         let timeout = self.upstreams.get(&upstream).map(|it| it.spec.timeout);
         io.cancel(flight.timer);
+        flight.held.clear();
         // The time its client took is not the server's.
         (flight.began, flight.heard) = (now, now);
         flight.timer = io.timer(timeout.unwrap_or_default(), Timer::Flight(key).token());

@@ -193,10 +193,7 @@ impl Core {
         let Some(id) = inbound.envelope.request_id.map(|span| span.of(inbound.message)) else {
             return;
         };
-        let same = |patient: &super::lists::Patient| {
-            patient.session == inbound.session && *patient.id == *id
-        };
-        if let Some(at) = self.patient.iter().position(same) {
+        if let Some(at) = self.patient_of(inbound, id) {
             let reply = self.patient.remove(at).reply;
             return self.deliver(io, reply, b"", Ending::Nothing);
         }

@@ -29,10 +29,14 @@ pub(super) struct Token {
     pub(super) token: SmallBytes,
 }
 
+type Task = (UpstreamId, Box<str>);
+
 /// The tasks of this core's sessions.
 #[derive(Debug, Default)]
 pub(super) struct TaskBook {
-    sessions: HashMap<Key, VecDeque<(UpstreamId, Box<str>)>>,
+    sessions: HashMap<Key, VecDeque<Task>>,
+    /// The sessions of each task: one, unless a server gave an id twice.
+    by_task: HashMap<Task, Vec<Key>>,
     tokens: VecDeque<Token>,
 }
 
@@ -42,10 +46,21 @@ impl TaskBook {
             return;
         }
         let tasks = self.sessions.entry(session).or_default();
-        if tasks.len() >= TASKS_OF_SESSION_MAX {
-            tasks.pop_front();
+        let oldest = if tasks.len() >= TASKS_OF_SESSION_MAX { tasks.pop_front() } else { None };
+        let task: Task = (upstream, id.into());
+        tasks.push_back(task.clone());
+        self.by_task.entry(task).or_default().push(session);
+        if let Some(oldest) = oldest {
+            self.forget(session, &oldest);
         }
-        tasks.push_back((upstream, id.into()));
+    }
+
+    fn forget(&mut self, session: Key, task: &Task) {
+        let Some(sessions) = self.by_task.get_mut(task) else { return };
+        sessions.retain(|known| *known != session);
+        if sessions.is_empty() {
+            self.by_task.remove(task);
+        }
     }
 
     pub(super) fn has(&self, session: Key, upstream: UpstreamId, id: &str) -> bool {
@@ -69,18 +84,20 @@ impl TaskBook {
 
     /// The sessions that know a task: one, unless the server gave an id twice.
     pub(super) fn sessions_with(&self, upstream: UpstreamId, id: &str) -> Vec<Key> {
-        let keys = self.sessions.keys().copied();
-        keys.filter(|session| self.has(*session, upstream, id)).collect()
+        self.by_task.get(&(upstream, id.into())).cloned().unwrap_or_default()
     }
 
     pub(super) fn session_ended(&mut self, session: Key) {
-        self.sessions.remove(&session);
+        for task in self.sessions.remove(&session).unwrap_or_default() {
+            self.forget(session, &task);
+        }
         self.tokens.retain(|token| token.session != session);
     }
 
     /// The server's connection is another one: what it calls its tasks may mean others now.
     pub(super) fn server_lost(&mut self, upstream: UpstreamId) {
         self.tokens.retain(|token| token.upstream != upstream || token.private.is_some());
+        self.by_task.retain(|task, _| task.0 != upstream);
         self.sessions.retain(|_, tasks| {
             tasks.retain(|task| task.0 != upstream);
             !tasks.is_empty()
@@ -108,7 +125,7 @@ mod tests {
         book.server_lost(A);
         assert!(!book.has(one, A, "t") && book.has(one, B, "t") && !book.has(two, A, "u"));
         book.session_ended(one);
-        assert!(book.sessions.is_empty());
+        assert!(book.sessions.is_empty() && book.by_task.is_empty());
     }
 
     #[test]
@@ -120,5 +137,7 @@ mod tests {
         }
         assert_eq!(book.sessions[&session].len(), TASKS_OF_SESSION_MAX);
         assert!(!book.has(session, A, "6") && book.has(session, A, "7"));
+        assert_eq!(book.by_task.len(), TASKS_OF_SESSION_MAX);
+        assert!(book.sessions_with(A, "6").is_empty());
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::tasks::{self, TASK_ID_BYTES_MAX};
 use kern_mcp::{Envelope, Splice, json, scan};
-use kern_terms::Era;
+use kern_terms::{Era, Key};
 
 use super::words::{Ending, Health, Post, UpstreamId};
 use super::{Core, Io};
@@ -51,9 +51,10 @@ impl Core {
     }
 
     /// Asks the servers of some tasks to tell of them, or to stop.
-    pub(super) fn watch_tasks(&mut self, io: &mut Io, watched: &Watched, on: bool) {
-        for (upstream, task) in watched.keys() {
-            let (upstream, task) = (*upstream, task.clone());
+    pub(super) fn watch_tasks(&mut self, io: &mut Io, key: Key, watched: &Watched, on: bool) {
+        for (task, shown) in watched {
+            self.wants.watch(key, task, shown, on);
+            let (upstream, task) = (task.0, task.1.clone());
             let owner = self.setup.owner(upstream);
             self.post_to(io, owner, Post::Watch { upstream, task, on });
         }
@@ -88,7 +89,7 @@ impl Core {
         let Some(span) = envelope.task_id else { return };
         let Some(id) = json::text(span.of(message)) else { return };
         let task = (upstream, id);
-        for key in self.listens.keys() {
+        for key in self.wants.watchers(&task) {
             let Some(listen) = self.listens.get(key) else { continue };
             let Some(shown) = listen.tasks.get(&task) else { continue };
             let mut splice = Splice::new(message);

@@ -32,8 +32,8 @@ impl Core {
     /// The id a flight's client gets for a task of an old server.
     pub(super) fn shown_task(&self, flight: &Flight, own: &str) -> Option<String> {
         let upstream = self.upstreams.get(&flight.upstream)?;
-        let owner = flight.leg.as_ref()?.owner;
-        let parts = self.parts(flight.upstream, own, owner)?;
+        let leg = flight.leg.as_ref()?;
+        let parts = parts(flight.upstream, leg.epoch, own, leg.owner);
         let tag = self.tagger.as_ref()?.tag(&parts.each_ref().map(Vec::as_slice));
         let id = format!("{tag}.{own}");
         Some(if flight.all { tasks::exposed(&upstream.spec.name, &id) } else { id })
@@ -48,14 +48,14 @@ impl Core {
     ) -> Option<String> {
         let (tag, own) = shown.split_at_checked(TAG_TEXT_BYTES)?;
         let own = own.strip_prefix('.')?;
-        let parts = self.parts(upstream, own, from)?;
+        let Health::Up(up) = &self.upstreams.get(&upstream)?.health else { return None };
+        let parts = parts(upstream, up.epoch, own, from);
         let right = self.tagger.as_ref()?.is_tag(tag, &parts.each_ref().map(Vec::as_slice));
         right.then(|| own.to_owned())
     }
+}
 
-    fn parts(&self, id: UpstreamId, own: &str, owner: Principal) -> Option<[Vec<u8>; 4]> {
-        let Health::Up(up) = &self.upstreams.get(&id)?.health else { return None };
-        let (epoch, id) = (up.epoch.to_be_bytes().to_vec(), id.0.to_be_bytes().to_vec());
-        Some([epoch, id, owner.to_bytes(), own.as_bytes().to_vec()])
-    }
+fn parts(id: UpstreamId, epoch: u64, own: &str, owner: Principal) -> [Vec<u8>; 4] {
+    let (epoch, id) = (epoch.to_be_bytes().to_vec(), id.0.to_be_bytes().to_vec());
+    [epoch, id, owner.to_bytes(), own.as_bytes().to_vec()]
 }

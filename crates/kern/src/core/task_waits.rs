@@ -18,13 +18,14 @@ use kern_mcp::era::rounds::{self, Question};
 use kern_mcp::era::task::{self, Status};
 use kern_mcp::errors::{self, INTERNAL_ERROR, INVALID_PARAMS};
 use kern_mcp::limits::INPUT_REQUESTS_MAX;
-use kern_mcp::{Envelope, Kind, Method, Splice, encode, json, scan, tasks};
+use kern_mcp::{Envelope, Method, Splice, encode, json, scan, tasks};
 use kern_session::limits::{ANSWERS_BYTES_MAX, ROUNDS_MAX};
 use kern_terms::{Era, Key, Revision};
 
 use super::asks::{Asker, ask_id};
 use super::flight::Flight;
 use super::place::Place;
+use super::rounds::answer_of;
 use super::task_legs::request;
 use super::timers::Timer;
 use super::words::{Ending, Leg, Step, UpstreamId, Waiting};
@@ -252,7 +253,7 @@ impl Core {
             let shown = leg.shown.clone();
             if let Step::Wait(waiting) = &mut leg.step {
                 waiting.told.insert(name.clone());
-                waiting.asked.push((ask, name));
+                waiting.asked.push((ask, question.input, name));
             }
             let mut out = Vec::new();
             rounds::write_request(message, question, ask_id(ask).as_bytes(), &mut out);
@@ -301,23 +302,30 @@ impl Core {
             message.extend_from_slice(&answer);
         }
         message.extend_from_slice(b"}}}");
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.held.clear();
+        }
         self.send_next(io, key, &message);
     }
 
     /// The client answered a question of a task.
     pub(super) fn task_answered(&mut self, io: &mut Io, key: Key, ask: Key, inbound: &Inbound<'_>) {
         let Some(waiting) = self.waiting_mut(key) else { return };
-        let Some(at) = waiting.asked.iter().position(|(asked, _)| *asked == ask) else { return };
-        let (_, name) = waiting.asked.remove(at);
-        let result = inbound.envelope.result.map(|span| span.of(inbound.message));
-        let answer = match (inbound.envelope.kind, result) {
-            (Kind::Result, Some(result)) => result.to_vec(),
-            _ => b"{\"action\":\"cancel\"}".to_vec(),
+        let Some(at) = waiting.asked.iter().position(|(asked, ..)| *asked == ask) else { return };
+        let (_, input, name) = waiting.asked.remove(at);
+        let text = inbound.text(inbound.envelope.error_message).unwrap_or_default();
+        let answer = match answer_of(inbound, &text).told(input) {
+            Ok(answer) => answer.to_vec(),
+            Err(why) => return self.fail_flight(io, key, &why.to_string()),
         };
         let held: usize = waiting.answers.iter().map(|(_, answer)| answer.len()).sum();
         if held + answer.len() > ANSWERS_BYTES_MAX {
             return self.fail_flight(io, key, "the client's answers to the server are too long");
         }
+        if !self.hold_answer(io, key, answer.len()) {
+            return;
+        }
+        let Some(waiting) = self.waiting_mut(key) else { return };
         waiting.answers.push((name, answer));
         if waiting.pausing {
             self.go_on(io, key);
@@ -327,7 +335,7 @@ impl Core {
     /// A flight got another number: its questions are told.
     pub(super) fn move_asks(&mut self, key: Key) {
         let Some(waiting) = self.waiting_mut(key) else { return };
-        for (ask, _) in waiting.asked.clone() {
+        for (ask, ..) in waiting.asked.clone() {
             if let Some(ask) = self.asks.get_mut(ask) {
                 ask.asker = Asker::Task { flight: key };
             }
@@ -338,7 +346,7 @@ impl Core {
     pub(super) fn withdraw_task_asks(&mut self, io: &mut Io, flight: &Flight) {
         let Some(Step::Wait(waiting)) = flight.leg.as_ref().map(|leg| &leg.step) else { return };
         let to = self.ask_route(flight);
-        for (ask, _) in &waiting.asked {
+        for (ask, ..) in &waiting.asked {
             if self.take_ask(*ask).is_some() {
                 self.tell_withdrawn(io, *ask, to);
             }

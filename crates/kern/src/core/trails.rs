@@ -202,7 +202,17 @@ impl Core {
         let Some(session) = token.and_then(|token| self.sessions.find(&token)) else { return };
         let carries = |trail: &Trail| trail.carrier.is_some_and(|carrier| carrier.to == reply);
         if let Some(origin) = self.trail_mut(session, carries).map(|trail| trail.origin) {
-            self.let_go(session, origin);
+            return self.let_go(session, origin);
+        }
+        // A call whose stream had not begun can't be resumed: its client is asked elsewhere.
+        let Some(session) = self.sessions.get(session) else { return };
+        let calls = session.calls.values().filter_map(|id| self.flight_key(*id));
+        for key in calls.collect::<Vec<_>>() {
+            let Some(flight) = self.flights.get_mut(key) else { continue };
+            let to = &mut flight.reply;
+            if (to.core, to.edge, to.exchange) == (reply.core, reply.edge, reply.exchange) {
+                to.streams = false;
+            }
         }
     }
 

@@ -4,17 +4,18 @@
 //! to begin: what the catalog says of a resource may change in between.
 //!
 //! Invariants: a want stands here exactly while a client holds it; what is asked of a server is
-//! taken back from the same server, under the same URI; the bytes of all URIs that clients of a core
-//! hold are bounded.
+//! taken back from the same server, under the same URI; the bytes of all URIs and ids of tasks that
+//! clients of a core hold are bounded.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use kern_terms::Key;
 
 use super::words::{Post, UpstreamId};
 use super::{Core, Io};
 
-/// Bytes of URIs that clients of one core hold. A modern server is asked for all of them in one
+/// Bytes of URIs, and of ids of tasks, that clients of one core hold. A modern server is asked for all of them in one
 /// message, which it must be able to read.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -33,12 +34,34 @@ pub(super) struct Want {
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     known: HashMap<Wanted, Want>,
-    /// Bytes of the URIs, each as often as a client holds it.
+    /// Listen streams by the tasks they name.
+    tasks: HashMap<(UpstreamId, String), Vec<Key>>,
+    /// Bytes of the URIs and of the tasks' ids, each as often as a client holds it.
     bytes: usize,
 }
 
 impl Wants {
-    /// Whether clients may hold URIs of `bytes` more.
+    /// A listen stream names a task, which its client calls `shown` (`on`), or is over.
+    pub(super) fn watch(&mut self, by: Key, task: &(UpstreamId, String), shown: &str, on: bool) {
+        let bytes = task.1.len() + shown.len();
+        if on {
+            self.bytes += bytes;
+            return self.tasks.entry(task.clone()).or_default().push(by);
+        }
+        let Some(listens) = self.tasks.get_mut(task) else { return };
+        self.bytes -= bytes;
+        listens.retain(|known| *known != by);
+        if listens.is_empty() {
+            self.tasks.remove(task);
+        }
+    }
+
+    /// The listen streams that name a task.
+    pub(super) fn watchers(&self, task: &(UpstreamId, String)) -> Vec<Key> {
+        self.tasks.get(task).cloned().unwrap_or_default()
+    }
+
+    /// Whether clients may hold URIs and ids of `bytes` more.
     pub(super) fn have_room(&self, bytes: usize) -> bool {
         self.bytes + bytes <= BYTES_MAX
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_control::{Instances, Launch, Plan, ToolFilter};
 use kern_mcp::Envelope;
+use kern_mcp::era::rounds::Input;
 use kern_route::{Catalog, Lists};
 use kern_session::{EventId, Principal, SmallBytes};
 use kern_terms::{CoreId, FlightId, Instant, Key, Revision};
@@ -44,6 +45,11 @@ impl ReplyTo {
 }
 
 impl Setup {
+    /// How many sessions one core may hold.
+    pub fn sessions_max(&self) -> usize {
+        (self.plan.limits.sessions / self.cores.len().max(1)).max(1)
+    }
+
     /// The core that hosts the shared instance of `id`.
     pub fn owner(&self, id: UpstreamId) -> CoreId {
         let cores = &self.cores;
@@ -193,17 +199,20 @@ pub struct Leg {
     pub own: String,
     /// Who may reach the task that it creates, where an id has to prove that.
     pub owner: Principal,
+    /// When the server was greeted ([`Up::epoch`]) to which it was sent.
+    pub epoch: u64,
 }
 
 impl Leg {
     /// The first step of a task that has no id yet.
     pub fn new(step: Step, owner: Principal) -> Self {
-        Self { step, shown: String::new(), own: String::new(), owner }
+        Self { step, shown: String::new(), own: String::new(), owner, epoch: 0 }
     }
 
     /// The first step of a request about a task.
     pub fn about(step: Step, shown: &str, own: &str) -> Self {
-        Self { step, shown: shown.to_owned(), own: own.to_owned(), owner: Principal::Nobody }
+        let (shown, own) = (shown.to_owned(), own.to_owned());
+        Self { step, shown, own, owner: Principal::Nobody, epoch: 0 }
     }
 }
 
@@ -241,8 +250,8 @@ pub struct Waiting {
     pub pausing: bool,
     /// `tasks/update` is out.
     pub updating: bool,
-    /// Questions that wait for the client, and their keys as the server wrote them.
-    pub asked: Vec<(Key, String)>,
+    /// Questions that wait for the client: what is asked, and its key as the server wrote it.
+    pub asked: Vec<(Key, Input, String)>,
     /// Keys of all questions the client was asked.
     pub told: BTreeSet<String>,
     /// Answers of the client that the server does not have yet.
@@ -333,6 +342,8 @@ pub enum Post {
     Forwarded(Box<Forwarded>),
     /// A message for a client connection of the receiver.
     Deliver { to: ReplyTo, message: Bytes, ending: Ending, mark: Option<Mark> },
+    /// Progress or a log message for a client connection of the receiver that keeps up with reading.
+    DeliverIfRoom { to: ReplyTo, message: Bytes },
     /// A GET for a stream of a session of the receiver, from an event on if it names one.
     Attach {
         to: ReplyTo,
