@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::{arrows, bench, tidy};
+use crate::{arrows, bench, bindings, tidy};
 
 /// Runs everything a change must pass.
 #[derive(clap::Args, Debug)]
@@ -44,6 +44,8 @@ enum Step {
     Client,
     /// Instructions and allocations of a message: at most 3 % more than those accepted
     Cost,
+    /// Rings from C, Python and the Rust SDK
+    Bindings,
     /// Examples in documentation
     Doctest,
     /// The documentation itself
@@ -112,6 +114,7 @@ fn perform(root: &Path, step: Step) -> Outcome {
         Step::Crosswise => cargo(root, &["xtask", "conformance", "--crosswise"], &[]),
         Step::Client => cargo(root, &["xtask", "conformance", "--client"], &[]),
         Step::Cost => bench::cost(root, "", &bench::CostArgs::default()),
+        Step::Bindings => bindings::run(root, &bindings::BindingsArgs::default()),
         Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &[]),
         Step::Docs => {
             let flags = [("RUSTDOCFLAGS", "-D warnings")];

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod bench;
+mod bindings;
 mod build;
 mod ci;
 mod conformance;
@@ -44,6 +45,8 @@ enum Command {
     RecordPipe(interop::record::PipeArgs),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Test rings from C, Python and the Rust SDK
+    Bindings(bindings::BindingsArgs),
     /// Use kern as in a day, in minutes, and see what is left behind
     Soak(soak::SoakArgs),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Record(args) => interop::record::run(root, &args),
         Command::RecordPipe(args) => interop::record::pipe(&args),
         Command::Bench(args) => bench::run(root, &args),
+        Command::Bindings(args) => bindings::run(root, &args),
         Command::Soak(args) => soak::run(root, &args),
     };
     match outcome {
