@@ -30,6 +30,8 @@ pub(super) struct Listen {
     current: Option<OwnId>,
     due: Option<Instant>,
     again: Option<Duration>,
+    /// Nobody listened when the lists were fetched.
+    fresh: bool,
 }
 
 impl Listen {
@@ -132,7 +134,10 @@ impl Instance {
                     self.subscribe_one(Method::ResourcesSubscribe, &uri, fx);
                 }
             }
-            Era::Modern => self.listen_now(now, fx),
+            Era::Modern => {
+                self.listen.fresh = true;
+                self.listen_now(now, fx);
+            }
         }
     }
 
@@ -209,9 +214,11 @@ impl Instance {
         fx.push(Effect::Abandon(id));
     }
 
-    /// The server listens to us again after a gap: what changed meanwhile is not known.
+    /// We hear of changes from now on. After a gap, as at the start, what changed before is not
+    /// known.
     pub(super) fn listen_stands(&mut self, now: Instant, fx: &mut Vec<Effect>) {
-        if self.listen.again.take().is_some() {
+        let again = self.listen.again.take().is_some();
+        if std::mem::take(&mut self.listen.fresh) || again {
             self.refresh_each(now, fx);
         }
     }
