@@ -38,6 +38,8 @@ enum What {
     Native(native::NativeArgs),
     /// Gateways in front of the same fast server
     Proxy(proxy::ProxyArgs),
+    /// The two above at 32 connections, with short texts
+    Gateway(effort::EffortArgs),
     /// Many clients on one child, next to a child for each
     Stdio(stdio::StdioArgs),
     /// One request's cost when there is more of everything; idle connections
@@ -64,6 +66,10 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
     match &args.what {
         What::Native(args) => native::run(root, args),
         What::Proxy(args) => proxy::run(root, args),
+        What::Gateway(effort) => {
+            native::run(root, &native::NativeArgs::usual(effort))?;
+            proxy::run(root, &proxy::ProxyArgs::usual(effort))
+        }
         What::Stdio(args) => stdio::run(root, args),
         What::Scale(args) => scale::run(root, args),
         What::Ring(args) => ring::run(root, args),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::svg::Plot;
 
 /// What all measurements take.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct EffortArgs {
     /// A smoke run of about a minute: one short round, the middle sizes; draws no plot
     #[arg(long)]

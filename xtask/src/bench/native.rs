@@ -22,6 +22,13 @@ pub(crate) struct NativeArgs {
     text_bytes: Vec<usize>,
 }
 
+impl NativeArgs {
+    /// At 32 connections, with short texts.
+    pub(super) fn usual(effort: &EffortArgs) -> Self {
+        Self { effort: effort.clone(), connections: vec![32], text_bytes: vec![200] }
+    }
+}
+
 const fn entry(
     name: &'static str,
     server: &'static str,

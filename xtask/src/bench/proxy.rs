@@ -29,6 +29,13 @@ pub(crate) struct ProxyArgs {
     text_bytes: Vec<usize>,
 }
 
+impl ProxyArgs {
+    /// At 32 connections, with short texts.
+    pub(super) fn usual(effort: &EffortArgs) -> Self {
+        Self { effort: effort.clone(), connections: vec![32], text_bytes: vec![200] }
+    }
+}
+
 const ECHO: &str = "[upstream.echo]\nbuiltin = \"echo\"\n";
 
 const fn entry(
