@@ -6,8 +6,8 @@ sessions. Clients of 2026-07-28 are served without a session either way.
 
 import sys
 
-import uvicorn
 from fastmcp import FastMCP
+from listening import listen
 
 
 def echoing() -> FastMCP:
@@ -31,14 +31,7 @@ def main() -> None:
     else:
         server = echoing()
     app = server.http_app(path="/mcp", json_response=not sessions, stateless_http=not sessions)
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        access_log=False,
-        timeout_keep_alive=300,
-    )
+    listen(app, port)
 
 
 main()

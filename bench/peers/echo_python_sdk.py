@@ -7,7 +7,7 @@ port it serves who started it.
 
 import sys
 
-import uvicorn
+from listening import listen
 from mcp.server import MCPServer
 
 server = MCPServer("echo", log_level="ERROR")
@@ -26,14 +26,7 @@ def main() -> None:
     port = int(sys.argv[1])
     sessions = "--sessions" in sys.argv
     app = server.streamable_http_app(json_response=not sessions, stateless_http=not sessions)
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        access_log=False,
-        timeout_keep_alive=300,
-    )
+    listen(app, port)
 
 
 main()

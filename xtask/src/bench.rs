@@ -35,11 +35,11 @@ pub(crate) struct BenchArgs {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     /// A tool answered inside, next to a floor and the official SDKs
-    Native(native::NativeArgs),
+    Native(effort::LoadArgs),
     /// Gateways in front of the same fast server
-    Proxy(proxy::ProxyArgs),
+    Proxy(effort::LoadArgs),
     /// The two above at 32 connections, with short texts
-    Gateway(effort::EffortArgs),
+    Gateway(effort::LoadArgs),
     /// Many clients on one child, next to a child for each
     Stdio(stdio::StdioArgs),
     /// One request's cost when there is more of everything; idle connections
@@ -66,9 +66,10 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<(), String> {
     match &args.what {
         What::Native(args) => native::run(root, args),
         What::Proxy(args) => proxy::run(root, args),
-        What::Gateway(effort) => {
-            native::run(root, &native::NativeArgs::usual(effort))?;
-            proxy::run(root, &proxy::ProxyArgs::usual(effort))
+        What::Gateway(args) => {
+            let args = args.or(&[32], &[200]);
+            native::run(root, &args)?;
+            proxy::run(root, &args)
         }
         What::Stdio(args) => stdio::run(root, args),
         What::Scale(args) => scale::run(root, args),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::rounds::Condition;
 use super::svg::Plot;
 
 /// What all measurements take.
@@ -35,6 +36,42 @@ pub(crate) struct EffortArgs {
     /// Where the plot is written; else docs/bench, and nowhere with --quick or --only
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
+}
+
+/// What measurements over connections take.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(super) effort: EffortArgs,
+    /// Connections, with one request in flight each [default: native 1,32,256; proxy 1,32;
+    /// gateway 32]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    connections: Vec<usize>,
+    /// Bytes of the text to echo; a body has about 280 more [default: native 200,4096,65536; proxy
+    /// and gateway 200]
+    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
+    text_bytes: Vec<usize>,
+}
+
+impl LoadArgs {
+    /// The same, with these where nothing was asked for.
+    pub(super) fn or(&self, connections: &[usize], text_bytes: &[usize]) -> Self {
+        let or = |given: &[usize], usual: &[usize]| match given {
+            [] => usual.to_vec(),
+            given => given.to_vec(),
+        };
+        Self {
+            effort: self.effort.clone(),
+            connections: or(&self.connections, connections),
+            text_bytes: or(&self.text_bytes, text_bytes),
+        }
+    }
+
+    /// What was asked for, or all of these.
+    pub(super) fn conditions(&self, connections: &[usize], text_bytes: &[usize]) -> Vec<Condition> {
+        let all = self.or(connections, text_bytes);
+        Condition::all(&all.connections, &all.text_bytes)
+    }
 }
 
 /// How long and how often.

@@ -3,31 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::effort::EffortArgs;
+use super::effort::LoadArgs;
 use super::report::{self, Figures, thousands};
 use super::rounds::{self, Condition, Row};
 use super::stage::{Entry, Launch, Servers, Stage, chosen};
 use super::svg::{Bar, Line, Marks, Panel, Plot, Span, Whose};
-
-/// Measures a tool answered inside.
-#[derive(clap::Args, Debug)]
-pub(crate) struct NativeArgs {
-    #[command(flatten)]
-    effort: EffortArgs,
-    /// Connections; each has one request in flight [default: 1,32,256]
-    #[arg(long, value_name = "N", value_delimiter = ',')]
-    connections: Vec<usize>,
-    /// Bytes of the text to echo; a body has about 280 more [default: 200,4096,65536]
-    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
-    text_bytes: Vec<usize>,
-}
-
-impl NativeArgs {
-    /// At 32 connections, with short texts.
-    pub(super) fn usual(effort: &EffortArgs) -> Self {
-        Self { effort: effort.clone(), connections: vec![32], text_bytes: vec![200] }
-    }
-}
 
 const fn entry(
     name: &'static str,
@@ -67,32 +47,22 @@ const ENTRIES: [Entry; 18] = [
 ///
 /// # Errors
 /// When something of ours cannot be built or started, and at its first wrong answer.
-pub(super) fn run(root: &Path, args: &NativeArgs) -> Result<(), String> {
+pub(super) fn run(root: &Path, args: &LoadArgs) -> Result<(), String> {
     let effort = args.effort.effort();
     let mut entries = chosen(&ENTRIES, |name| args.effort.wants(name))?;
     let rmcp = entries.iter().any(|entry| entry.server.starts_with("rmcp"));
     let stage = Stage::ready(root, args.effort.kern.as_deref(), rmcp)?;
     let servers = stage.start_all(&mut entries, plan)?;
-    let conditions = conditions(&args.connections, &args.text_bytes, effort.quick);
+    let (connections, text_bytes): (&[usize], &[usize]) = match effort.quick {
+        true => (&[32], &[200]),
+        false => (&[1, 32, 256], &[200, 4096, 65536]),
+    };
+    let conditions = args.conditions(connections, text_bytes);
     let rows = rounds::run(&stage, &servers, &entries, &conditions, effort)?;
     drop(servers);
     report::print(&rows, effort);
     let figures = report::to_json(&stage.machine, &rows, effort);
     args.effort.keep(root, "native", &figures, &draw(&stage, &rows))
-}
-
-/// What was asked for, or all that the claim names; the middle ones in a smoke run.
-pub(super) fn conditions(
-    connections: &[usize],
-    text_bytes: &[usize],
-    quick: bool,
-) -> Vec<Condition> {
-    let or = |given: &[usize], quickly: usize, all: &[usize]| match (given, quick) {
-        ([], true) => vec![quickly],
-        ([], false) => all.to_vec(),
-        (given, _) => given.to_vec(),
-    };
-    Condition::all(&or(connections, 32, &[1, 32, 256]), &or(text_bytes, 200, &[200, 4096, 65536]))
 }
 
 fn plan(

@@ -9,32 +9,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::contextforge;
-use super::effort::{EffortArgs, write};
+use super::effort::{LoadArgs, write};
 use super::native::panels;
 use super::report::{self, Figures};
 use super::rounds::{self, Condition, Row};
 use super::stage::{Entry, Launch, Servers, Stage, chosen, find};
 use super::svg::Plot;
-
-/// Measures what a gateway adds.
-#[derive(clap::Args, Debug)]
-pub(crate) struct ProxyArgs {
-    #[command(flatten)]
-    effort: EffortArgs,
-    /// Connections; each has one request in flight [default: 1,32]
-    #[arg(long, value_name = "N", value_delimiter = ',')]
-    connections: Vec<usize>,
-    /// Bytes of the text to echo; a body has about 280 more [default: 200]
-    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
-    text_bytes: Vec<usize>,
-}
-
-impl ProxyArgs {
-    /// At 32 connections, with short texts.
-    pub(super) fn usual(effort: &EffortArgs) -> Self {
-        Self { effort: effort.clone(), connections: vec![32], text_bytes: vec![200] }
-    }
-}
 
 const ECHO: &str = "[upstream.echo]\nbuiltin = \"echo\"\n";
 
@@ -76,7 +56,7 @@ const ENTRIES: [Entry; 14] = [
 ///
 /// # Errors
 /// When something of ours cannot be built or started, and at its first wrong answer.
-pub(super) fn run(root: &Path, args: &ProxyArgs) -> Result<(), String> {
+pub(super) fn run(root: &Path, args: &LoadArgs) -> Result<(), String> {
     let effort = args.effort.effort();
     let mut entries = chosen(&ENTRIES, |name| args.effort.wants(name))?;
     let stage = Stage::ready(root, args.effort.kern.as_deref(), false)?;
@@ -88,12 +68,7 @@ pub(super) fn run(root: &Path, args: &ProxyArgs) -> Result<(), String> {
             entries.retain(|entry| entry.server != "contextforge");
         }
     }
-    let or = |given: &[usize], all: &[usize]| match given {
-        [] => all.to_vec(),
-        given => given.to_vec(),
-    };
-    let connections = or(&args.connections, &[1, 32]);
-    let conditions = Condition::all(&connections, &or(&args.text_bytes, &[200]));
+    let conditions = args.conditions(&[1, 32], &[200]);
     let rows = rounds::run(&stage, &servers, &entries, &conditions, effort)?;
     drop(servers);
     report::print(&rows, effort);

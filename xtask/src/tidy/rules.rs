@@ -175,7 +175,7 @@ impl File<'_> {
     fn machine_paths(&mut self) {
         for part in MACHINE_PATHS {
             for (at, _) in self.text.match_indices(part) {
-                // Only where a path begins: `a/work/b` is a path inside something.
+                // Only where a path begins, not inside a longer one.
                 let before = self.text[..at].chars().next_back();
                 if before.is_none_or(|c| !c.is_alphanumeric() && !"._~-*}".contains(c)) {
                     self.machine_path(at, part);
