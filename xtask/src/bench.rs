@@ -23,7 +23,7 @@ mod svg;
 
 use std::path::Path;
 
-pub(crate) use cost::{CostArgs, run as cost};
+use cost::CostArgs;
 
 /// Measures.
 #[derive(clap::Args, Debug)]

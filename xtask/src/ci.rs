@@ -1,7 +1,9 @@
 //! `cargo xtask ci`: everything a change must pass, and one summary.
 //!
-//! Invariants: every step runs even after an earlier one failed; the summary names each with its
-//! time; a step that is left out says so.
+//! Invariants: every step runs even after an earlier one failed, hung or left something running; the
+//! summary names each with its time; a step that is left out says so.
+
+mod watch;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::{arrows, bench, bindings, tidy};
+use crate::{arrows, tidy};
 
 /// Runs everything a change must pass.
 #[derive(clap::Args, Debug)]
@@ -61,6 +63,10 @@ enum Step {
 /// Random cases of each property with --long.
 const LONG_CASES: &str = "2048";
 
+/// Longest time of a step, a cold build on two processors included; those of --long have a day.
+const STEP_LIMIT: Duration = Duration::from_secs(15 * 60);
+const LONG_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How a step ended.
 enum Outcome {
     Passed(String),
@@ -77,12 +83,20 @@ pub(crate) fn run(root: &Path, args: &CiArgs) -> Result<(), String> {
     for &step in Step::value_variants() {
         let chosen = args.only.is_empty() || args.only.contains(&step);
         let long = matches!(step, Step::Long | Step::Fuzz | Step::Rings);
+        let limit = if long { LONG_LIMIT } else { STEP_LIMIT };
         if !chosen || (long && !args.long && args.only.is_empty()) {
             continue;
         }
         println!("\n──── {}", name(step));
         let start = Instant::now();
-        let outcome = perform(root, step);
+        let mark = watch::mark(&name(step));
+        let watch = watch::Watch::over(mark.clone(), limit);
+        let outcome = perform(root, step, &mark);
+        let outcome = match (outcome, watch.end()) {
+            (Outcome::Failed(why), Err(end)) => Outcome::Failed(format!("{end}; {why}")),
+            (_, Err(end)) => Outcome::Failed(end),
+            (outcome, Ok(())) => outcome,
+        };
         results.push((step, outcome, start.elapsed()));
     }
     summarize(&results)
@@ -92,42 +106,42 @@ fn name(step: Step) -> String {
     step.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn perform(root: &Path, step: Step) -> Outcome {
+fn perform(root: &Path, step: Step, mark: &str) -> Outcome {
+    let marked = [(watch::MARK, mark)];
+    let cargo = |arguments: &[&str]| cargo(root, arguments, &marked);
     let outcome = match step {
-        Step::Fmt => cargo(root, &["fmt", "--all", "--check"], &[]),
+        Step::Fmt => cargo(&["fmt", "--all", "--check"]),
         Step::Tidy => tidy::run(root, &tidy::TidyArgs::default()),
         Step::Arrows => arrows::run(root),
-        Step::Clippy => {
-            cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
-        }
+        Step::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Step::Test if has_nextest() => {
             let arguments = ["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"];
-            return run_tests(root, &arguments, &[]);
+            return run_tests(root, &arguments, &marked);
         }
         Step::Test => {
             // Not `--all-targets`: that would run the benchmarks too.
             let kinds = ["--lib", "--bins", "--tests", "--examples"];
             let arguments = [&["test", "--workspace", "--no-fail-fast"][..], &kinds].concat();
-            return run_tests(root, &arguments, &[]);
+            return run_tests(root, &arguments, &marked);
         }
-        Step::Conformance => cargo(root, &["xtask", "conformance", "--through-kern"], &[]),
-        Step::Crosswise => cargo(root, &["xtask", "conformance", "--crosswise"], &[]),
-        Step::Client => cargo(root, &["xtask", "conformance", "--client"], &[]),
-        Step::Cost => bench::cost(root, "", &bench::CostArgs::default()),
-        Step::Bindings => bindings::run(root, &bindings::BindingsArgs::default()),
-        Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &[]),
+        Step::Conformance => cargo(&["xtask", "conformance", "--through-kern"]),
+        Step::Crosswise => cargo(&["xtask", "conformance", "--crosswise"]),
+        Step::Client => cargo(&["xtask", "conformance", "--client"]),
+        Step::Cost => cargo(&["xtask", "bench", "cost"]),
+        Step::Bindings => cargo(&["xtask", "bindings"]),
+        Step::Doctest => return run_tests(root, &["test", "--workspace", "--doc"], &marked),
         Step::Docs => {
-            let flags = [("RUSTDOCFLAGS", "-D warnings")];
-            cargo(root, &["doc", "--workspace", "--no-deps", "--document-private-items"], &flags)
+            let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+            self::cargo(root, &arguments, &[marked[0], ("RUSTDOCFLAGS", "-D warnings")])
         }
         Step::Long => {
             let arguments = ["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"];
-            return run_tests(root, &arguments, &[("PROPTEST_CASES", LONG_CASES)]);
+            return run_tests(root, &arguments, &[marked[0], ("PROPTEST_CASES", LONG_CASES)]);
         }
         Step::Fuzz => return fuzz(root),
         Step::Rings => {
             let miri = ["+nightly", "miri", "test", "-p", "kern-shm", "--lib"];
-            cargo(root, &miri, &[("MIRIFLAGS", "-Zmiri-disable-isolation")])
+            self::cargo(root, &miri, &[marked[0], ("MIRIFLAGS", "-Zmiri-disable-isolation")])
         }
     };
     outcome.map_or_else(Outcome::Failed, |()| Outcome::Passed(String::new()))

@@ -33,9 +33,12 @@ fn a_server_cannot_answer_what_another_was_asked() {
             })
             .collect();
         let mut beside = evil.begin("tools/call", json!({ "name": "hang", "arguments": {} }));
-        for _ in 0..5 {
+        let mut own = None;
+        for _ in 0..20 {
+            // What it forges for a call of its own that waits beside is its answer to it.
             let text = evil.text("echo", json!({ "x": 1 }));
-            assert_eq!(text, "{\"x\": 1}");
+            assert!(["{\"x\": 1}", "forged"].contains(&text.as_str()), "{text}");
+            own = own.or_else(|| beside.next(SECOND / 10));
         }
         assert!(evil.tools().contains(&"pid".to_owned()), "its own forged list was taken");
         for call in &mut good {
@@ -44,7 +47,8 @@ fn a_server_cannot_answer_what_another_was_asked() {
             assert_eq!(all[0]["result"]["content"][0]["text"], "late", "{all:?}");
         }
         // Its own calls it may answer as it likes, once.
-        assert!(beside.next(SECOND * 3).is_some());
+        assert_eq!(own.expect("it answered")["result"]["content"][0]["text"], "forged");
+        assert!(beside.next(SECOND / 10).is_none(), "answered twice");
     });
 }
 
