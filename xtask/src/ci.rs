@@ -54,6 +54,8 @@ enum Step {
     Docs,
     /// Ignored tests and many more random cases (with --long)
     Long,
+    /// Ten thousand seeds of the simulation (with --long)
+    Sim,
     /// Fuzz targets, a minute each (with --long)
     Fuzz,
     /// Shared-memory rings under Miri (with --long)
@@ -82,7 +84,7 @@ pub(crate) fn run(root: &Path, args: &CiArgs) -> Result<(), String> {
     let mut results = Vec::new();
     for &step in Step::value_variants() {
         let chosen = args.only.is_empty() || args.only.contains(&step);
-        let long = matches!(step, Step::Long | Step::Fuzz | Step::Rings);
+        let long = matches!(step, Step::Long | Step::Sim | Step::Fuzz | Step::Rings);
         let limit = if long { LONG_LIMIT } else { STEP_LIMIT };
         if !chosen || (long && !args.long && args.only.is_empty()) {
             continue;
@@ -138,6 +140,7 @@ fn perform(root: &Path, step: Step, mark: &str) -> Outcome {
             let arguments = ["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"];
             return run_tests(root, &arguments, &[marked[0], ("PROPTEST_CASES", LONG_CASES)]);
         }
+        Step::Sim => cargo(&["xtask", "sim"]),
         Step::Fuzz => return fuzz(root),
         Step::Rings => {
             let miri = ["+nightly", "miri", "test", "-p", "kern-shm", "--lib"];

@@ -9,6 +9,7 @@ mod build;
 mod ci;
 mod conformance;
 mod interop;
+mod sim;
 mod soak;
 mod tidy;
 mod wire;
@@ -47,6 +48,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Test rings from C, Python and the Rust SDK
     Bindings(bindings::BindingsArgs),
+    /// Run thousands of seeds of the whole gateway in a simulated world
+    Sim(sim::SimArgs),
     /// Use kern as in a day, in minutes, and see what is left behind
     Soak(soak::SoakArgs),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::RecordPipe(args) => interop::record::pipe(&args),
         Command::Bench(args) => bench::run(root, &args),
         Command::Bindings(args) => bindings::run(root, &args),
+        Command::Sim(args) => sim::run(root, &args),
         Command::Soak(args) => soak::run(root, &args),
     };
     match outcome {

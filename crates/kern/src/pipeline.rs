@@ -124,7 +124,6 @@ fn to_server(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
 /// The way of a notification of a client with a session.
 pub fn notification(core: &mut Core, io: &mut Io, inbound: &Inbound<'_>) {
     match inbound.envelope.method {
-        Method::Initialized => core.client_initialized(inbound),
         Method::Cancelled => core.client_cancelled(io, inbound),
         Method::RootsListChanged | Method::Progress | Method::TasksStatus => {
             core.pass_notification(io, inbound);

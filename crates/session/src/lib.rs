@@ -5,17 +5,24 @@
 //! whose server asks the client something, in the way of the old era, is parked ([`Park`]) until
 //! such a client comes back; what it brings back is sealed ([`Sealer`]).
 //!
+//! What a conversation can be in is written as state machines, each with every state and every
+//! event: [`life`] (sessions), [`call`], [`rounds`], [`Park`], [`stream`], [`listen`].
+//!
 //! Invariants: no upstream's name is known here; a session's state never serves another session;
 //! the table of sessions is bounded and idle sessions end.
 
 mod binding;
+pub mod call;
+pub mod life;
 pub mod limits;
+pub mod listen;
 mod park;
 mod replay;
 pub mod rounds;
 mod seal;
 mod session;
 mod small;
+pub mod stream;
 mod table;
 mod tags;
 mod token;

@@ -15,6 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_terms::Instant;
 
+use crate::stream::{Effect, Event as Happening, State};
+
 /// Names one event: `<stream>-<sequence>`, eight hexadecimal digits and a decimal number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
@@ -49,7 +51,7 @@ impl fmt::Display for EventId {
 }
 
 /// One stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
     /// Sequence of the last event said.
     last: u32,
@@ -57,8 +59,7 @@ struct Stream {
     written: u32,
     /// Sequence of the newest event that is no longer kept.
     dropped: u32,
-    /// Nothing more will be said on it, since then.
-    ended: Option<Instant>,
+    state: State,
 }
 
 #[derive(Debug)]
@@ -102,18 +103,43 @@ impl Replay {
         }
     }
 
-    /// Begins a stream.
-    pub fn open(&mut self) -> u32 {
+    /// Begins a stream, which no connection carries yet.
+    pub fn open(&mut self, now: Instant) -> u32 {
         let stream = self.next;
         self.next = self.next.wrapping_add(1);
-        self.streams.insert(stream, Stream::default());
+        let state = State::Opening { since: now };
+        self.streams.insert(stream, Stream { last: 0, written: 0, dropped: 0, state });
         stream
     }
 
-    /// Says a message on a stream; `bytes_max` is what the session may keep now. `None` where the
-    /// stream is not there or has ended.
-    pub fn say(&mut self, stream: u32, message: Bytes, bytes_max: usize) -> Option<EventId> {
-        let known = self.streams.get_mut(&stream).filter(|known| known.ended.is_none())?;
+    /// Where a stream is.
+    pub fn state(&self, stream: u32) -> State {
+        self.streams.get(&stream).map_or(State::Over, |known| known.state)
+    }
+
+    /// A connection asks for a stream, or the one that carries it is gone: what has to be done.
+    pub fn step(&mut self, stream: u32, now: Instant, event: Happening) -> Effect {
+        let (state, effect) = self.state(stream).step(now, event);
+        if let Some(known) = self.streams.get_mut(&stream) {
+            known.state = state;
+        }
+        effect
+    }
+
+    /// Says a message on a stream; `bytes_max` is what the session may keep now. Whether a connection
+    /// gets it, and its id; `None` where the stream is not there or has ended.
+    pub fn say(
+        &mut self,
+        stream: u32,
+        now: Instant,
+        message: Bytes,
+        bytes_max: usize,
+    ) -> Option<EventId> {
+        match self.step(stream, now, Happening::Said) {
+            Effect::Write | Effect::Keep => {}
+            _ => return None,
+        }
+        let known = self.streams.get_mut(&stream)?;
         known.last = known.last.checked_add(1)?;
         let id = EventId { stream, sequence: known.last };
         self.bytes += message.len();
@@ -129,13 +155,15 @@ impl Replay {
             let Some(stream) = self.streams.get_mut(&event.id.stream) else { continue };
             stream.dropped = event.id.sequence;
             // Without its last event there is nothing an ended stream could still say.
-            if stream.ended.is_some() && stream.dropped == stream.last {
+            if !stream.state.goes_on() && stream.dropped == stream.last {
                 self.forget(event.id.stream);
             }
         }
     }
 
     fn forget(&mut self, stream: u32) {
+        let dropped = self.state(stream).step(Instant::ZERO, Happening::Dropped);
+        debug_assert_eq!(dropped, (State::Over, Effect::Forget), "a stream is forgotten once");
         self.streams.remove(&stream);
         self.ended.retain(|ended| *ended != stream);
         let bytes = &mut self.bytes;
@@ -148,11 +176,10 @@ impl Replay {
 
     /// Nothing more will be said on a stream. One whose last event is not kept is forgotten.
     pub fn end(&mut self, stream: u32, now: Instant) {
-        let Some(known) = self.streams.get_mut(&stream).filter(|known| known.ended.is_none())
-        else {
+        if self.step(stream, now, Happening::Finished) == Effect::Ignore {
             return;
-        };
-        known.ended = Some(now);
+        }
+        let Some(known) = self.streams.get(&stream) else { return };
         if known.last > 0 && known.dropped == known.last {
             return self.forget(stream);
         }
@@ -166,11 +193,10 @@ impl Replay {
 
     /// Forgets streams that ended long ago.
     pub fn expire(&mut self, now: Instant) {
-        while let Some(oldest) = self.ended.front().copied() {
-            let ended = self.streams.get(&oldest).and_then(|stream| stream.ended);
-            if ended.is_some_and(|since| now.since(since) < Self::KEPT_FOR) {
-                return;
-            }
+        let clock = Happening::Clock(Self::KEPT_FOR);
+        while let Some(oldest) = self.ended.front().copied()
+            && self.state(oldest).step(now, clock).1 == Effect::Forget
+        {
             self.forget(oldest);
         }
     }
@@ -192,10 +218,9 @@ impl Replay {
         self.streams.get(&stream).map(|known| EventId { stream, sequence: known.written })
     }
 
-    /// Whether a stream has ended; `None` where `after` names no place of a stream that is kept.
-    pub fn has_ended(&self, after: EventId) -> Option<bool> {
-        let known = self.streams.get(&after.stream)?;
-        (after.sequence <= known.last).then_some(known.ended.is_some())
+    /// Whether `after` names a place of a stream that is kept.
+    pub fn has_place(&self, after: EventId) -> bool {
+        self.streams.get(&after.stream).is_some_and(|known| after.sequence <= known.last)
     }
 
     /// What followed a place on its stream, as far as it is still kept.

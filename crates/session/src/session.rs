@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kern_mcp::{era, json};
 use kern_terms::{FlightId, Instant, Key, Revision};
 
-use crate::{Replay, SmallBytes, Token};
+use crate::{Replay, SmallBytes, Token, life};
 
 /// Severity of a log message, RFC 5424 as used by `logging/setLevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,22 +73,17 @@ pub struct Session {
     pub capabilities_modern: Bytes,
     /// `Implementation`, JSON.
     pub info: Bytes,
-    /// The client sent `notifications/initialized`.
-    pub initialized: bool,
     /// Least severity of log messages it wants, once it said so.
     pub log_level: Option<Level>,
     /// Resources it subscribed to, as it names them.
     pub subscriptions: BTreeSet<String>,
-    /// Its open requests: its JSON-RPC id, and the flight that carries it.
-    pub calls: BTreeMap<SmallBytes, FlightId>,
     /// Requests of servers forwarded to it and not yet answered.
     pub asked: BTreeSet<Key>,
     /// Its event streams, from the first on: a client that is answered with plain JSON has none.
     pub replay: Option<Box<Replay>>,
-    /// Open connections that belong to it (streams and exchanges).
-    pub connections: u32,
-    /// When it was last heard of.
-    pub seen: Instant,
+    /// Its open requests: its JSON-RPC id, and the flight that carries it.
+    calls: BTreeMap<SmallBytes, FlightId>,
+    life: life::State,
     converses: bool,
 }
 
@@ -116,15 +112,46 @@ impl Session {
             converses: CONVERSATIONS.iter().any(|name| json::field(&capabilities, name).is_some()),
             capabilities,
             info,
-            initialized: false,
             log_level: None,
             subscriptions: BTreeSet::new(),
-            calls: BTreeMap::new(),
             asked: BTreeSet::new(),
             replay: None,
-            connections: 0,
-            seen: now,
+            calls: BTreeMap::new(),
+            life: life::State::Idle { since: now },
         }
+    }
+
+    /// Takes what happened to it; what has to be done.
+    pub fn step(&mut self, now: Instant, event: life::Event) -> life::Effect {
+        let (state, effect) = self.life.step(now, event);
+        self.life = state;
+        effect
+    }
+
+    /// Whether nothing was heard of it for so long, and nothing keeps it.
+    pub fn is_silent(&self, now: Instant, most: Duration) -> bool {
+        self.life.step(now, life::Event::Clock(most)).1 == life::Effect::Release
+    }
+
+    /// Its open requests: its JSON-RPC id, and the flight that carries it.
+    pub fn calls(&self) -> &BTreeMap<SmallBytes, FlightId> {
+        &self.calls
+    }
+
+    /// A request of it is on its way under this flight id; the one before, if the id is in use.
+    pub fn begin_call(&mut self, now: Instant, id: &[u8], flight: FlightId) -> Option<FlightId> {
+        let before = self.calls.insert(id.into(), flight);
+        if before.is_none() {
+            self.step(now, life::Event::CallBegan);
+        }
+        before
+    }
+
+    /// A request of it is over.
+    pub fn end_call(&mut self, now: Instant, id: &[u8]) -> Option<FlightId> {
+        let flight = self.calls.remove(id)?;
+        self.step(now, life::Event::CallEnded);
+        Some(flight)
     }
 
     /// Whether the client can be asked something in mid-call: it declared `sampling`,

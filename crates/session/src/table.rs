@@ -1,12 +1,15 @@
 //! The sessions of one core.
 //!
-//! Invariant: a session is in the slab exactly while its token is in the index.
+//! Invariants: a session is in the slab exactly while its token is in the index; one that is in no
+//! table has ended ([`crate::life`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use kern_terms::{Instant, Key, Slab};
 
+use crate::life::{Effect, Event};
 use crate::{Session, Token};
 
 /// No more sessions fit.
@@ -71,9 +74,25 @@ impl Sessions {
         self.slab.get_mut(key)
     }
 
-    /// Ends a session.
-    pub fn close(&mut self, key: Key) -> Option<Session> {
-        let session = self.slab.remove(key)?;
+    /// Somebody names a session of `endpoint`; `None` if there is none such, or no more: 404.
+    pub fn named(
+        &mut self,
+        token: &Token,
+        endpoint: Option<&Arc<str>>,
+        now: Instant,
+    ) -> Option<Key> {
+        let key = self.find(token)?;
+        let session = self.slab.get_mut(key)?;
+        if session.endpoint.as_ref() != endpoint {
+            return None;
+        }
+        (session.step(now, Event::Named) == Effect::Serve).then_some(key)
+    }
+
+    /// Ends a session, and gives what it holds to be released; `None` if it has ended.
+    pub fn close(&mut self, now: Instant, key: Key) -> Option<Session> {
+        let mut session = self.slab.remove(key)?;
+        session.step(now, Event::Ended);
         self.by_token.remove(&session.token);
         Some(session)
     }
@@ -83,12 +102,13 @@ impl Sessions {
         self.slab.iter()
     }
 
-    /// Sessions with no open connection and no open call that were silent for `idle`.
+    /// Sessions that nothing was heard of for `idle`, and that nothing keeps.
     pub fn expired(&self, now: Instant, idle: Duration) -> Vec<Key> {
-        let over = |session: &Session| {
-            session.connections == 0 && session.calls.is_empty() && now.since(session.seen) >= idle
-        };
-        self.slab.iter().filter(|(_, session)| over(session)).map(|(key, _)| key).collect()
+        self.slab
+            .iter()
+            .filter(|(_, session)| session.is_silent(now, idle))
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 
@@ -112,7 +132,9 @@ mod tests {
         assert_eq!(sessions.open(session(2)), Err(Full));
         let token = sessions.get(key).expect("open").token;
         assert_eq!(sessions.find(&token), Some(key));
-        sessions.close(key);
+        assert_eq!(sessions.named(&token, None, Instant::ZERO), Some(key));
+        assert_eq!(sessions.named(&token, Some(&"other".into()), Instant::ZERO), None);
+        sessions.close(Instant::ZERO, key);
         assert_eq!(sessions.find(&token), None);
         assert!(sessions.open(session(2)).is_ok());
     }
@@ -122,7 +144,7 @@ mod tests {
         let mut sessions = Sessions::new(10);
         let idle = sessions.open(session(1)).expect("room");
         let mut busy = session(2);
-        busy.connections = 1;
+        busy.step(Instant::ZERO, Event::StreamOpened);
         sessions.open(busy).expect("room");
         let later = Instant::ZERO + Duration::from_secs(10);
         assert_eq!(sessions.expired(later, Duration::from_secs(10)), [idle]);

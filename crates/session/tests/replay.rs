@@ -57,7 +57,7 @@ fn check(replay: &Replay, said: &Said, bytes_max: usize) {
         }
         kept += replay.after(EventId { stream: *stream, sequence: 0 }).count();
         let beyond = EventId { stream: *stream, sequence: all.len() as u32 + 1 };
-        assert_eq!(replay.has_ended(beyond), None);
+        assert!(!replay.has_place(beyond));
         assert_eq!(replay.after(beyond).count(), 0);
     }
     let bytes: usize = said
@@ -78,13 +78,13 @@ proptest! {
         let mut replay = Replay::new(FIRST);
         let mut said = Said::new();
         let mut ended = Vec::new();
-        let mut streams = vec![replay.open()];
+        let mut streams = vec![replay.open(Instant::ZERO)];
         said.insert(streams[0], Vec::new());
         let mut now = Instant::ZERO;
         for step in steps {
             match step {
                 Step::Open if streams.len() < 6 => {
-                    let stream = replay.open();
+                    let stream = replay.open(Instant::ZERO);
                     prop_assert!(said.insert(stream, Vec::new()).is_none());
                     streams.push(stream);
                 }
@@ -92,7 +92,7 @@ proptest! {
                 Step::Say { stream, bytes } => {
                     let stream = streams[stream % streams.len()];
                     let message = Bytes::from(vec![b'x'; bytes]);
-                    let id = replay.say(stream, message.clone(), bytes_max);
+                    let id = replay.say(stream, Instant::ZERO, message.clone(), bytes_max);
                     prop_assert_eq!(id.is_none(), ended.contains(&stream));
                     if let Some(id) = id {
                         let all = said.get_mut(&stream).unwrap();
@@ -135,30 +135,30 @@ proptest! {
 fn an_ended_stream_is_kept_for_a_while_and_for_so_many_only() {
     let mut replay = Replay::new(7);
     let start = Instant::ZERO;
-    let first = replay.open();
-    replay.say(first, Bytes::from_static(b"answer"), 100);
+    let first = replay.open(Instant::ZERO);
+    replay.say(first, Instant::ZERO, Bytes::from_static(b"answer"), 100);
     replay.end(first, start);
     let place = EventId { stream: first, sequence: 0 };
-    assert_eq!(replay.has_ended(place), Some(true));
+    assert!(replay.has_place(place) && !replay.state(first).goes_on());
     replay.expire(start + (Replay::KEPT_FOR - Duration::from_secs(1)));
     assert_eq!(replay.after(place).count(), 1);
     replay.expire(start + Replay::KEPT_FOR);
-    assert_eq!((replay.has_ended(place), replay.bytes()), (None, 0));
+    assert_eq!((replay.has_place(place), replay.bytes()), (false, 0));
     for _ in 0..=Replay::ENDED_MAX {
-        let stream = replay.open();
-        replay.say(stream, Bytes::from_static(b"x"), 1_000);
+        let stream = replay.open(Instant::ZERO);
+        replay.say(stream, Instant::ZERO, Bytes::from_static(b"x"), 1_000);
         replay.end(stream, start);
     }
     assert_eq!(replay.bytes(), Replay::ENDED_MAX);
-    assert_eq!(replay.has_ended(EventId { stream: first + 1, sequence: 0 }), None);
+    assert!(!replay.has_place(EventId { stream: first + 1, sequence: 0 }));
 }
 
 #[test]
 fn an_answer_too_large_to_keep_leaves_no_stream_that_would_wait_for_it() {
     let mut replay = Replay::new(7);
-    let stream = replay.open();
-    replay.say(stream, Bytes::from(vec![0; 101]), 100);
+    let stream = replay.open(Instant::ZERO);
+    replay.say(stream, Instant::ZERO, Bytes::from(vec![0; 101]), 100);
     replay.end(stream, Instant::ZERO);
-    assert_eq!(replay.has_ended(EventId { stream, sequence: 0 }), None);
+    assert!(!replay.has_place(EventId { stream, sequence: 0 }));
     assert_eq!(replay.bytes(), 0);
 }

@@ -25,6 +25,10 @@ use crate::{Case, measured};
 /// Longest wait for a gateway to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a server that just started is asked besides calls (its lists, once it tells of changes) is over
+/// by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// What answers behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upstream {
@@ -63,6 +67,8 @@ fn conversation(upstream: Upstream, era: Era, text_bytes: usize) -> Box<dyn Case
         }
         assert!(started.elapsed() < PATIENCE, "{}", client.shown());
     }
+    let right = Instant::now();
+    gateway.turns_until(|| upstream == Upstream::Builtin || right.elapsed() >= SETTLED);
     Box::new(move |counts: bool| {
         client.call();
         while !client.answered() {

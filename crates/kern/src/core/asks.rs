@@ -159,7 +159,7 @@ impl Core {
 
     /// Any open call of a session: all its streams lead to the same client.
     fn any_call(&self, session: Key) -> Option<super::words::ReplyTo> {
-        let calls = &self.sessions.get(session)?.calls;
+        let calls = self.sessions.get(session)?.calls();
         calls.values().find_map(|id| Some(self.flights.get(self.flight_key(*id)?)?.reply))
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kern_mcp::errors::Cause;
 use kern_mcp::{Method, encode};
+use kern_session::call;
 use kern_terms::Key;
 use kern_upstream::builtin::{self, Course};
 
@@ -61,6 +62,7 @@ impl Core {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.steps = Some(Box::new(Steps { done: 0, count, every, answer: result }));
         }
+        self.call_step(key, call::Event::Sent);
         self.remember_call(inbound, self.flight_id(key));
         io.timer(every, Timer::Step(key).token());
     }
@@ -87,6 +89,7 @@ impl Core {
                 return;
             }
         }
+        self.call_step(key, call::Event::Answered);
         let Some(mut flight) = self.land(io, key) else { return };
         let answer = flight.steps.take().map(|steps| steps.answer).unwrap_or_default();
         self.answer_built(io, flight.reply, &flight.id, flight.revision, &answer);

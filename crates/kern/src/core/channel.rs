@@ -179,9 +179,9 @@ impl Core {
     /// Remembers which flight carries a client's request, so that the client can cancel it.
     /// `false` if the id is in use: two answers could not be told apart.
     pub(super) fn remember_call(&mut self, inbound: &Inbound<'_>, flight: FlightId) -> bool {
-        let id = inbound.id();
+        let (id, now) = (inbound.id(), self.now);
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get_mut(key)) {
-            return session.calls.insert(id.into(), flight).is_none();
+            return session.begin_call(now, id, flight).is_none();
         }
         if let Some(line) = self.line_of(inbound.reply) {
             return line.calls.insert(id.into(), flight).is_none();
@@ -204,7 +204,7 @@ impl Core {
         let itself = |it: &Patient| it.reply == inbound.reply && it.message == inbound.message;
         let waits = self.patient_of(inbound, id).is_some_and(|at| !itself(&self.patient[at]));
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
-            return waits || session.calls.contains_key(id);
+            return waits || session.calls().contains_key(id);
         }
         let Some(line) = self.line_of(inbound.reply) else { return false };
         if waits || line.calls.contains_key(id) {
@@ -217,7 +217,7 @@ impl Core {
     /// How many requests of this client are on their way.
     pub(super) fn open_calls(&mut self, inbound: &Inbound<'_>) -> usize {
         if let Some(session) = inbound.session.and_then(|key| self.sessions.get(key)) {
-            return session.calls.len();
+            return session.calls().len();
         }
         self.line_of(inbound.reply).map_or(0, |line| line.calls.len())
     }

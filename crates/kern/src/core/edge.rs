@@ -339,7 +339,7 @@ impl Core {
         if let Some(listen) = exchange.listen {
             self.drop_listen(io, listen);
         }
-        if let Some(flight) = exchange.flight.filter(|_| exchange.modern) {
+        if let Some(flight) = exchange.flight {
             self.client_gone(io, reply, flight);
         }
         if let Some(token) = exchange.token {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Method};
+use kern_session::call::{Effect, Event, State};
 use kern_session::{Level, Session, SmallBytes};
 use kern_terms::{Era, FlightId, Instant, Key, Revision};
 use kern_upstream::call::{self, Call};
@@ -16,12 +17,11 @@ use kern_upstream::call::{self, Call};
 use super::builtins::Steps;
 use super::http_link::Which;
 use super::lease::{Talk, has_state};
-use super::parks::Outcome;
 use super::place::Place;
 use super::queued::{NO_ROOM, Weight};
 use super::rounds::Conversation;
 use super::timers::Timer;
-use super::words::{Dispatch, Ending, Health, Leg, Post, ReplyTo, UpstreamId};
+use super::words::{Dispatch, Health, Leg, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Inbound};
 
@@ -30,7 +30,7 @@ pub(super) const TASK_RESULT_MOST: Duration = Duration::from_secs(3_600);
 
 /// How long a request may take without a sign of progress. Only a server of 2025-11-25 answers
 /// `tasks/result` no sooner than the task ends; with a leg it is asked of another one in steps.
-fn patience(method: Method, leg: bool, timeout: Duration) -> Duration {
+pub(super) fn patience(method: Method, leg: bool, timeout: Duration) -> Duration {
     let waits = method == Method::TasksResult && !leg;
     if waits { timeout.max(TASK_RESULT_MOST) } else { timeout }
 }
@@ -39,6 +39,8 @@ fn patience(method: Method, leg: bool, timeout: Duration) -> Duration {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) reply: ReplyTo,
+    /// Who waits for whom.
+    pub(super) state: State,
     /// The client's JSON-RPC id, raw.
     pub(super) id: SmallBytes,
     /// The revision the client speaks.
@@ -102,11 +104,9 @@ pub(super) struct Parked {
 }
 
 impl Flight {
-    /// No server saw it yet.
-    pub(super) fn is_unsent(&self) -> bool {
-        self.parked.is_some()
-            && self.exchange.is_none()
-            && !self.resume.as_ref().is_some_and(|resume| resume.waits())
+    /// No server has it.
+    pub(super) fn waits(&self) -> bool {
+        self.state == State::Waiting
     }
 
     /// The connections it went over, if it went over HTTP.
@@ -240,6 +240,7 @@ impl Core {
         }
         self.flights.insert_with(|key| Flight {
             reply: inbound.reply,
+            state: State::Waiting,
             id: inbound.id().into(),
             revision: inbound.revision,
             session: inbound.session,
@@ -308,10 +309,12 @@ impl Core {
                 Some(hosted) => {
                     let session = self.flights.get(key).and_then(|flight| flight.session);
                     self.expect_logs(hosted, self.flight_id(key), session, call);
+                    self.call_step(key, Event::Sent);
                     self.send_hosted(io, self.flight_id(key), hosted, call);
                 }
                 None => {
                     let dispatch = self.dispatch(key, id, call);
+                    self.call_step(key, Event::Sent);
                     io.post(self.setup.owner(id), Post::Dispatch(Box::new(dispatch)));
                 }
             },
@@ -339,6 +342,7 @@ impl Core {
         let Some(weight) = self.room_to_wait(call.message.len()) else {
             return self.fail_flight(io, key, NO_ROOM);
         };
+        self.call_step(key, Event::Queued);
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.parked = Some(Parked::waiting(call, weight));
         let private = flight.private;
@@ -352,7 +356,7 @@ impl Core {
         };
         if waiting.len() >= most {
             // Calls that were given up stand in it until the server is up.
-            waiting.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
+            waiting.retain(|key| self.flights.get(*key).is_some_and(Flight::waits));
         }
         if waiting.len() >= most {
             let why = "too many requests wait for this upstream to start (limits.queue)";
@@ -382,14 +386,38 @@ impl Core {
         }
     }
 
-    /// Takes a flight off the table, with everything kept for it.
+    /// Takes what happened to a call; what has to be done. What left the table is over.
+    pub(super) fn call_step(&mut self, key: Key, event: Event) -> Effect {
+        let Some(flight) = self.flights.get_mut(key) else {
+            return State::Over { owes: false }.step(event).1;
+        };
+        let (state, effect) = flight.state.step(event);
+        let before = std::mem::replace(&mut flight.state, state);
+        match (before.is_away(), state.is_away()) {
+            (false, true) => self.parks.away.insert(key),
+            (true, false) => self.parks.away.remove(&key),
+            _ => false,
+        };
+        effect
+    }
+
+    /// Where a call is; what left the table is over.
+    pub(super) fn call_state(&self, key: Key) -> State {
+        self.flights.get(key).map_or(State::Over { owes: false }, |flight| flight.state)
+    }
+
+    /// Takes a flight that is over off the table, with everything kept for it.
     pub(super) fn land(&mut self, io: &mut Io, key: Key) -> Option<Flight> {
+        debug_assert!(
+            matches!(self.call_state(key), State::Over { .. }),
+            "only what is over lands"
+        );
+        let now = self.now;
         let mut flight = self.flights.remove(key)?;
         io.cancel(flight.timer);
         self.recycle(&mut flight);
         if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
-            session.calls.remove(&flight.id);
-            session.seen = self.now;
+            session.end_call(now, &flight.id);
         } else if let Some(line) = self.line_of(flight.reply) {
             line.calls.remove(&flight.id);
         }
@@ -401,84 +429,6 @@ impl Core {
             self.end_talk(io, key, &mut flight);
         }
         Some(flight)
-    }
-
-    /// Ends a flight with an error of the gateway's.
-    pub(super) fn fail_flight(&mut self, io: &mut Io, key: Key, why: &str) {
-        if self.keep_for_client(io, key, Outcome::Failed(why)) {
-            return;
-        }
-        if let Some(flight) = self.land(io, key) {
-            self.expect_end(flight.exchange, flight.which());
-            self.refuse_id(io, flight.reply, &flight.id, flight.revision.era(), why);
-        }
-    }
-
-    /// Its time is up, unless its server reported progress meanwhile: that starts `timeout` anew, as
-    /// long as `total_timeout` allows (2025-11-25 basic/lifecycle, timeouts).
-    pub(super) fn flight_overdue(&mut self, io: &mut Io, key: Key) {
-        let total = Duration::from_millis(self.setup.plan.limits.total_timeout_ms);
-        let now = self.now;
-        if self.is_away(key) {
-            return self.client_overdue(io, key);
-        }
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        if flight.is_asking() {
-            return self.round_overdue(io, key);
-        }
-        if flight.is_pausing() {
-            return self.go_on(io, key);
-        }
-        let upstream = self.upstreams.get(&flight.upstream);
-        let name = upstream.map(|upstream| Arc::clone(&upstream.spec.name)).unwrap_or_default();
-        let timeout = upstream.map(|upstream| upstream.spec.timeout).unwrap_or_default();
-        let timeout = patience(flight.method, flight.leg.is_some(), timeout);
-        let end = (flight.heard + timeout).min(flight.began + total.max(timeout));
-        if now < end {
-            flight.timer = io.timer(end.since(now), Timer::Flight(key).token());
-            return;
-        }
-        let (waited, setting) = match now.since(flight.heard) < timeout {
-            true => (total, "limits.total_timeout"),
-            false => (timeout, "timeout"),
-        };
-        self.tell_server_cancelled(io, key, "the gateway's timeout");
-        let why = format!(
-            "upstream {name:?} did not answer within {} s (its setting `{setting}`)",
-            waited.as_secs_f32()
-        );
-        self.fail_flight(io, key, &why);
-    }
-
-    /// The client no longer wants the answer: its exchange ends without one.
-    pub(super) fn cancel_flight(&mut self, io: &mut Io, id: FlightId) {
-        let Some(key) = self.flight_key(id) else { return };
-        self.tell_server_cancelled(io, key, "cancelled by the client");
-        if let Some(flight) = self.land(io, key) {
-            self.deliver(io, flight.reply, b"", Ending::Nothing);
-        }
-    }
-
-    pub(super) fn tell_server_cancelled(&mut self, io: &mut Io, key: Key, why: &str) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let asks = flight.is_asking() || flight.is_pausing();
-        if flight.is_unsent() || flight.steps.is_some() || asks {
-            return;
-        }
-        let id = self.flight_id(key);
-        if let Some(exchange) = flight.exchange {
-            self.cancel_exchange(io, key, exchange, why);
-            return;
-        }
-        let (upstream, private) = (flight.upstream, flight.private);
-        let hosted = private.or_else(|| self.upstreams.get(&upstream)?.hosted);
-        match hosted {
-            Some(hosted) => self.cancel_hosted(io, hosted, id, why),
-            None => {
-                let owner = self.setup.owner(upstream);
-                io.post(owner, Post::Cancel { upstream, flight: id });
-            }
-        }
     }
 
     /// What an answer becomes for the flight's client.

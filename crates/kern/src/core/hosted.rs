@@ -354,7 +354,7 @@ impl Core {
         let text: Arc<str> = format!("{why}; it is started again in {retry_s:.1} s").into();
         if let Some(session) = session {
             self.views.remove(&session);
-            let lost = self.flights_of(|it| it.private == Some(key) && !it.is_asking());
+            let lost = self.flights_of(|it| it.private == Some(key) && !it.state.is_with_client());
             for flight in lost.into_iter().chain(waiting) {
                 self.fail_flight(io, flight, &format!("upstream {name:?} is down: {text}"));
             }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use kern_mcp::headers::encode_value;
 use kern_mcp::{Method, Span, json, scan};
+use kern_session::call::Event;
 use kern_terms::{Era, FlightId, Key, Revision};
 use kern_upstream::Transport;
 use kern_upstream::call::{self, Call};
@@ -65,7 +66,10 @@ impl Core {
                 let which = Which::Private(hosted);
                 self.post_call(io, which, key, call, revision, session_id);
             }
-            _ => self.send_hosted(io, self.flight_id(key), hosted, call),
+            _ => {
+                self.call_step(key, Event::Sent);
+                self.send_hosted(io, self.flight_id(key), hosted, call);
+            }
         }
     }
 
@@ -84,6 +88,7 @@ impl Core {
         call::encode(call, id, revision, &mut self.scratch, &mut body);
         let headers = self.call_headers(key, call, revision, session_id.as_deref());
         let replayable = call.envelope.method != Method::ToolsCall;
+        self.call_step(key, Event::Sent);
         let exchange = headers.with(|headers| {
             self.with_link(io, which, &[], |link, wire, now, _| {
                 let body: &[&[u8]] = &[&body];
@@ -99,8 +104,13 @@ impl Core {
                     flight.sent_in = session_id;
                 }
             }
-            Some(Err(error)) => self.blame(io, key, &error.to_string()),
-            None => self.fail_flight(io, key, "the upstream was removed"),
+            failed => {
+                self.call_step(key, Event::Queued);
+                match failed {
+                    Some(Err(error)) => self.blame(io, key, &error.to_string()),
+                    _ => self.fail_flight(io, key, "the upstream was removed"),
+                }
+            }
         }
     }
 
@@ -265,6 +275,7 @@ impl Core {
         }
         flight.exchange = None;
         let sent_in = flight.sent_in.take();
+        self.call_step(key, Event::Queued);
         // Others may have met the same before: then there is a new session, or will be.
         let now_in = match which {
             Which::Shared(id) => match self.upstreams.get(&id).map(|upstream| &upstream.health) {

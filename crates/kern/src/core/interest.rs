@@ -3,10 +3,8 @@
 //! The gateway ends subscriptions on both sides: it tells clients of its own lists, and asks each
 //! server once for the resources its clients want, so that every era hears from every other.
 //!
-//! Invariants: a client hears only of what it asked for; the acknowledgement is a listen stream's
-//! first message; every message of it carries the listen request's id.
+//! Invariant: a client hears only of what it asked for.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,72 +15,17 @@ use kern_session::Session;
 use kern_terms::{Era, Key};
 use kern_upstream::instance::Phase;
 
-use super::edge::{Doing, Edge, Kind};
 use super::place::Place;
-use super::task_listens::Watched;
 use super::wants::covers;
-use super::words::{Ending, Post, ReplyTo, UpstreamId};
+use super::words::{Ending, Post, UpstreamId};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Inbound};
 
-/// Listen streams of one core.
-const LISTENS_MAX: usize = 10_000;
-/// Listen streams of one conversation.
-const LISTENS_OF_LINE_MAX: usize = 256;
-/// Resources one listen stream may name.
-const RESOURCES_MAX: usize = 1_000;
 /// Longest URI that can be subscribed to, bytes: it is kept as long as the subscription.
 pub(super) const URI_BYTES_MAX: usize = 8 << 10;
 
-/// A `subscriptions/listen` of a client.
-#[derive(Debug)]
-pub(super) struct Listen {
-    pub(super) reply: ReplyTo,
-    /// The client's JSON-RPC id, raw.
-    pub(super) id: Box<[u8]>,
-    endpoint: Option<Arc<str>>,
-    /// Tools, prompts, resources.
-    lists: [bool; 3],
-    resources: BTreeSet<String>,
-    pub(super) tasks: Watched,
-}
-
-impl Listen {
-    /// The params of the acknowledgement, without the closing brace.
-    fn agreed(&self, names_tasks: bool) -> Vec<u8> {
-        let mut params = b"{\"notifications\":{".to_vec();
-        let mut first = true;
-        for ((member, _), wanted) in LIST_MEMBERS.iter().zip(self.lists) {
-            if wanted {
-                params.extend_from_slice(if first { b"" } else { b"," });
-                params.extend_from_slice(format!("\"{member}\":true").as_bytes());
-                first = false;
-            }
-        }
-        if !self.resources.is_empty() {
-            params.extend_from_slice(if first { b"" } else { b"," });
-            params.extend_from_slice(b"\"resourceSubscriptions\":[");
-            for (at, uri) in self.resources.iter().enumerate() {
-                params.extend_from_slice(if at == 0 { b"" } else { b"," });
-                json::quote_into(&mut params, uri);
-            }
-            params.push(b']');
-        }
-        if names_tasks {
-            params.extend_from_slice(if params.ends_with(b"{") { b"" } else { b"," });
-            params.extend_from_slice(b"\"taskIds\":[");
-            for (at, id) in self.tasks.values().enumerate() {
-                params.extend_from_slice(if at == 0 { b"" } else { b"," });
-                json::quote_into(&mut params, id);
-            }
-            params.push(b']');
-        }
-        params.push(b'}');
-        params
-    }
-}
-
-const LIST_MEMBERS: [(&str, Method); 3] = [
+/// What a listen request calls the lists it wants to hear of, and what it hears.
+pub(super) const LIST_MEMBERS: [(&str, Method); 3] = [
     ("toolsListChanged", Method::ToolsListChanged),
     ("promptsListChanged", Method::PromptsListChanged),
     ("resourcesListChanged", Method::ResourcesListChanged),
@@ -98,114 +41,6 @@ fn list_index(kind: ListKind) -> usize {
 }
 
 impl Core {
-    pub(crate) fn open_listen(&mut self, io: &mut Io, inbound: &Inbound<'_>) {
-        let Some(filter) = inbound
-            .envelope
-            .notifications
-            .map(|span| span.of(inbound.message))
-            .filter(|raw| raw.starts_with(b"{"))
-        else {
-            let why = "params.notifications must be an object";
-            return self.refuse(io, inbound, Cause::InvalidParams, why);
-        };
-        let lists = LIST_MEMBERS.map(|(member, _)| json::field(filter, member) == Some(b"true"));
-        let named = json::field(filter, "resourceSubscriptions").unwrap_or(b"[]");
-        let resources: BTreeSet<String> = json::items(named).filter_map(json::text).collect();
-        if resources.iter().any(|uri| uri.len() > URI_BYTES_MAX) {
-            let why = "a URI in params.notifications.resourceSubscriptions is too long";
-            return self.refuse(io, inbound, Cause::InvalidParams, why);
-        }
-        let tasks = match self.watched(inbound, filter) {
-            Ok(tasks) => tasks,
-            Err(fault) => return self.refuse_with(io, inbound, fault),
-        };
-        let names_tasks = json::field(filter, "taskIds").is_some();
-        let ids: usize = tasks.iter().map(|((_, own), shown)| own.len() + shown.len()).sum();
-        let bytes = ids + resources.iter().map(String::len).sum::<usize>();
-        let of_line = self.line_of(inbound.reply).map_or(0, |line| line.listens.len());
-        let full = self.listens.len() >= LISTENS_MAX
-            || of_line >= LISTENS_OF_LINE_MAX
-            || !self.wants.have_room(bytes);
-        if resources.len() > RESOURCES_MAX || full || self.draining {
-            let why = "too many subscriptions are open: close some first";
-            return self.refuse(io, inbound, Cause::Internal, why);
-        }
-        if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get(inbound.reply.edge)
-            && matches!(&http.doing, Doing::Waiting(exchange) if !exchange.accepts_stream)
-        {
-            let why = "Accept must list text/event-stream: the answer is a stream";
-            return self.refuse(io, inbound, Cause::InvalidRequest, why);
-        }
-        let listen = Listen {
-            reply: inbound.reply,
-            id: inbound.id().into(),
-            endpoint: inbound.endpoint.clone(),
-            lists,
-            resources,
-            tasks: tasks.clone(),
-        };
-        for uri in listen.resources.clone() {
-            self.gain_interest(io, listen.endpoint.as_ref(), &uri);
-        }
-        let params = listen.agreed(names_tasks);
-        let key = self.listens.insert(listen);
-        self.bind_listen(inbound.reply.edge, key);
-        self.tell_listen(io, key, Method::SubscriptionsAcknowledged, &params);
-        self.watch_tasks(io, key, &tasks, true);
-    }
-
-    fn bind_listen(&mut self, edge: Key, listen: Key) {
-        if let Some(line) = self.line_mut(edge) {
-            line.listens.push(listen);
-        } else if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(edge)
-            && let Doing::Waiting(exchange) = &mut http.doing
-        {
-            exchange.listen = Some(listen);
-        }
-    }
-
-    /// Sends a notification on a listen stream; `params` lacks its closing brace.
-    fn tell_listen(&mut self, io: &mut Io, key: Key, method: Method, params: &[u8]) {
-        let Some(listen) = self.listens.get(key) else { return };
-        let mut message =
-            format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":", method.as_str())
-                .into_bytes();
-        message.extend_from_slice(params);
-        message.extend_from_slice(if params.len() > 1 { b"," } else { b"" });
-        message.extend_from_slice(b"\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":");
-        message.extend_from_slice(&listen.id);
-        message.extend_from_slice(b"}}}");
-        let reply = listen.reply;
-        self.deliver(io, reply, &message, Ending::More);
-    }
-
-    /// Ends a listen stream in order: with its result.
-    pub(super) fn end_listen(&mut self, io: &mut Io, key: Key) {
-        let Some(listen) = self.drop_listen(io, key) else { return };
-        let mut message = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
-        message.extend_from_slice(&listen.id);
-        message.extend_from_slice(
-            b",\"result\":{\"resultType\":\"complete\",\
-              \"_meta\":{\"io.modelcontextprotocol/subscriptionId\":",
-        );
-        message.extend_from_slice(&listen.id);
-        message.extend_from_slice(b"}}}");
-        self.deliver(io, listen.reply, &message, Ending::Answer(200));
-    }
-
-    /// Forgets a listen stream, whose client is gone or no longer wants it.
-    pub(super) fn drop_listen(&mut self, io: &mut Io, key: Key) -> Option<Listen> {
-        let listen = self.listens.remove(key)?;
-        self.watch_tasks(io, key, &listen.tasks, false);
-        for uri in &listen.resources {
-            self.lose_interest(io, listen.endpoint.as_ref(), uri);
-        }
-        if let Some(line) = self.line_mut(listen.reply.edge) {
-            line.listens.retain(|other| *other != key);
-        }
-        Some(listen)
-    }
-
     /// `resources/subscribe` and `resources/unsubscribe` of a session. A server of its own hears
     /// the request itself; a shared one hears from the gateway, once for all.
     pub(crate) fn subscription(&mut self, io: &mut Io, inbound: &Inbound<'_>) {

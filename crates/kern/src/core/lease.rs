@@ -54,8 +54,6 @@ pub(super) struct Talk {
     pub(super) binding: Option<[u8; 32]>,
     /// The instance it has.
     pub(super) at: Option<Key>,
-    /// Its server gave the answer.
-    pub(super) answered: bool,
     /// There since its server first asked something.
     pub(super) park: Option<Park>,
     /// What it came to while the client was away.
@@ -79,7 +77,6 @@ impl Talk {
             principal,
             binding: None,
             at: None,
-            answered: false,
             park: None,
             kept: None,
             counted: 0,
@@ -116,7 +113,7 @@ pub(super) enum Found {
 /// What waits for an instance.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    queue: BTreeMap<UpstreamId, VecDeque<Key>>,
+    pub(super) queue: BTreeMap<UpstreamId, VecDeque<Key>>,
     /// Upstreams with room for calls that wait, perhaps.
     pub(super) due: BTreeSet<UpstreamId>,
 }
@@ -200,7 +197,7 @@ impl Core {
             let queue = self.leases.queue.entry(upstream).or_default();
             if queue.len() >= self.setup.plan.limits.queue {
                 // Calls that were given up stand in it until they come up.
-                queue.retain(|key| self.flights.get(*key).is_some_and(Flight::is_unsent));
+                queue.retain(|key| self.flights.get(*key).is_some_and(Flight::waits));
             }
             if queue.len() >= self.setup.plan.limits.queue {
                 let why = "too many requests wait for a server of their own (limits.queue)";
@@ -367,9 +364,8 @@ impl Core {
     }
 
     /// A flight is over, or its server answered it: what it has of an instance is given back.
-    /// `unsent` says that the server never saw it.
-    pub(super) fn give_lease_back(&mut self, io: &mut Io, key: Key, talk: &mut Talk, unsent: bool) {
-        let heard_out = talk.answered || unsent;
+    /// `owes` says that the server has it and did not answer it.
+    pub(super) fn give_lease_back(&mut self, io: &mut Io, key: Key, talk: &mut Talk, owes: bool) {
         let Some(at) = talk.at.take() else { return };
         let now = self.now;
         let Some(hosted) = self.hosted.get_mut(at) else { return };
@@ -377,7 +373,7 @@ impl Core {
         let Some(lease) = &mut hosted.lease else { return };
         lease.calls.retain(|call| *call != key);
         lease.idle_since = now;
-        lease.spoiled |= !heard_out;
+        lease.spoiled |= owes;
         if lease.spoiled && lease.calls.is_empty() {
             self.stop_hosted(io, at);
         }

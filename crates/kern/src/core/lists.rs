@@ -45,6 +45,11 @@ impl Views {
         self.of.remove(session);
     }
 
+    /// How many sessions have one.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// The catalog changed, or what is configured.
     pub(super) fn clear(&mut self) {
         self.of.clear();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{era, json, tasks};
 use kern_route::View;
-use kern_session::{Level, Session, Token};
+use kern_session::{Level, Session, Token, life};
 use kern_terms::{Era, Key, Revision};
 
 use super::edge::{Doing, Edge, Kind};
@@ -84,9 +84,7 @@ impl Core {
             line.session = Some(session);
             let reply = self.channel_reply(edge);
             self.streams.insert(session, reply);
-            if let Some(session) = self.sessions.get_mut(session) {
-                session.connections += 1;
-            }
+            self.session_step(session, life::Event::StreamOpened);
         } else if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(edge)
             && let Doing::Waiting(exchange) = &mut http.doing
         {

@@ -17,6 +17,7 @@ mod channel;
 mod deliver;
 mod drain;
 mod edge;
+mod endings;
 mod flight;
 mod guard;
 mod hosted;
@@ -29,6 +30,7 @@ mod http_streams;
 mod interest;
 mod lease;
 mod lease_home;
+mod listens;
 mod lists;
 mod local;
 mod pages;
@@ -167,7 +169,7 @@ pub struct Core {
     /// What clients that can be asked see of old servers.
     able: able::Able,
     parks: parks::Parks,
-    listens: Slab<interest::Listen>,
+    listens: Slab<listens::Listen>,
     wants: wants::Wants,
     task_book: task_book::TaskBook,
     done_book: task_done::DoneBook,
@@ -396,18 +398,6 @@ impl Core {
             Owner::Errors(key) => self.errors_event(io, key, event),
             Owner::Shared(upstream) => self.shared_event(io, upstream, stream, event),
             Owner::Private(key) => self.private_event(io, key, stream, event),
-        }
-    }
-
-    fn report(&self) -> words::Report {
-        words::Report {
-            edges: self.edges.len(),
-            sessions: self.sessions.len(),
-            flights: self.flights.len(),
-            instances: self.hosted.len(),
-            asks: self.asks.len(),
-            parked: self.parks.away.len(),
-            listens: self.listens.len(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kern_mcp::{Envelope, encode, errors};
 use kern_session::limits::MOMENT;
-use kern_session::{Asked, Effect, Event, Park, Question, Sealer, State, Ticket};
+use kern_session::{Asked, Effect, Event, Park, Question, Sealer, State, Ticket, call};
 use kern_terms::Key;
 
 use super::flight::Flight;
@@ -44,7 +44,7 @@ pub(super) struct Parks {
     /// Flights whose clients are away.
     pub(super) away: BTreeSet<Key>,
     /// Of all parked calls: the sum of [`Talk::counted`].
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// What a call came to while its client was away.
@@ -105,10 +105,7 @@ impl Core {
             let why = "this client declared no such capability";
             return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
         };
-        let sent = |key: &Key| {
-            let flight = self.flights.get(*key);
-            flight.is_some_and(|flight| !flight.is_unsent())
-        };
+        let sent = |key: &Key| self.call_state(*key).is_sent();
         let Some(key) = flight.or_else(|| self.only_lease_call(hosted)).filter(sent) else {
             let why = "this request does not say which call it belongs to";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
@@ -149,11 +146,6 @@ impl Core {
         self.talk_mut(key)?.park.as_mut()
     }
 
-    /// Whether the client of a flight is away.
-    pub(super) fn is_away(&self, key: Key) -> bool {
-        self.parks.away.contains(&key)
-    }
-
     pub(super) fn park_step(&mut self, io: &mut Io, key: Key, event: Event<'_>) {
         let now = self.now;
         let patience = Duration::from_millis(self.setup.plan.limits.answer_timeout_ms);
@@ -185,22 +177,27 @@ impl Core {
                     self.refuse_server(io, at, &id, errors::INTERNAL_ERROR, why);
                 }
             }
-            Effect::Cancel => self.tell_server_cancelled(io, key, "its client did not come back"),
             // Done by whoever took the step.
-            Effect::Resume | Effect::Reject(_) | Effect::Deliver | Effect::Keep => {}
+            Effect::Cancel
+            | Effect::Resume
+            | Effect::Reject(_)
+            | Effect::Deliver
+            | Effect::Keep => {}
         }
     }
 
     /// Time for more to come is over: the client is told what there is.
     pub(super) fn moment_over(&mut self, io: &mut Io, key: Key) {
-        let gathers = |park: &mut Park| park.state() == State::Gathering;
-        let room = !self.park_mut(key).is_some_and(gathers)
-            || self.make_room(io, key, |parks| parks.away.len() >= AWAY_MAX);
-        let unable = !room || self.parks.sealer.is_none() || self.draining;
-        let Some(park) = self.park_mut(key) else { return };
-        if !unable {
+        if !self.park_mut(key).is_some_and(|park| park.state() == State::Gathering) {
+            return;
+        }
+        // A server that forgot its session forgot what it asked; the call is sent to it again.
+        let forgot = self.call_state(key) != call::State::Sent;
+        let unable = forgot || self.draining || self.parks.sealer.is_none();
+        if !unable && self.make_room(io, key, |parks| parks.away.len() >= AWAY_MAX) {
             return self.park_step(io, key, Event::Moment);
         }
+        let Some(park) = self.park_mut(key) else { return };
         let mut fx = Vec::new();
         park.refuse_asked(TOO_MANY, &mut fx);
         self.count_kept(key);
@@ -279,54 +276,57 @@ impl Core {
         if let Some(talk) = &mut flight.talk {
             talk.away_since = self.now;
         }
-        self.parks.away.insert(key);
+        self.call_step(key, call::Event::Told);
         if let Some(line) = self.line_of(reply) {
             line.calls.remove(&id);
         }
         self.deliver(io, reply, &out, Ending::Answer(200));
     }
 
-    /// Keeps what a call came to if its client is away; `false` if the client is there to hear it.
-    pub(super) fn keep_for_client(&mut self, io: &mut Io, key: Key, what: Outcome<'_>) -> bool {
-        if !self.is_away(key) {
-            return false;
-        }
+    /// Keeps what a call came to whose client is away.
+    pub(super) fn keep_for_client(&mut self, io: &mut Io, key: Key, what: Outcome<'_>) {
         let most = self.parked_bytes_max();
         let full = |parks: &Parks, message: &[u8]| parks.bytes + message.len() > most;
-        let (kept, answered) = match what {
+        let kept = match what {
             Outcome::Answer(message) if !self.make_room(io, key, |it| full(it, message)) => {
                 let why = "the answer came while its client was away, and was too large to keep \
                            (limits.parked_bytes)";
-                (Kept::Failed(why.to_owned()), true)
+                Kept::Failed(why.to_owned())
             }
-            Outcome::Answer(message) => (Kept::Answer(Bytes::copy_from_slice(message)), true),
-            Outcome::Failed(why) => (Kept::Failed(why.to_owned()), false),
+            Outcome::Answer(message) => Kept::Answer(Bytes::copy_from_slice(message)),
+            Outcome::Failed(why) => Kept::Failed(why.to_owned()),
         };
         self.park_step(io, key, Event::Finished);
-        let Some(flight) = self.flights.get_mut(key) else { return true };
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let owes = flight.state == call::State::Kept { owes: true };
         let which = flight.which();
         flight.private = None;
         let exchange = flight.exchange.take();
-        let Some(mut talk) = flight.talk.take() else { return true };
-        if talk.kept.is_none() {
-            talk.kept = Some(kept);
-            talk.answered = answered;
-        }
+        let Some(mut talk) = flight.talk.take() else { return };
+        talk.kept = Some(kept);
         self.expect_end(exchange, which);
-        self.give_lease_back(io, key, &mut talk, false);
+        self.give_lease_back(io, key, &mut talk, owes);
         if let Some(flight) = self.flights.get_mut(key) {
             flight.talk = Some(talk);
         }
         self.count_kept(key);
-        true
     }
 
-    /// A client stayed away too long.
-    pub(super) fn client_overdue(&mut self, io: &mut Io, key: Key) {
-        self.park_step(io, key, Event::Clock);
-        if self.park_mut(key).is_none_or(|park| park.state() == State::Over) {
-            self.land(io, key);
+    /// Whether a client stayed away too long; its time runs on if not.
+    pub(super) fn client_is_overdue(&mut self, io: &mut Io, key: Key) -> bool {
+        let until = match self.park_mut(key).map(|park| park.state()) {
+            Some(State::Waiting { until } | State::Kept { until }) => until,
+            _ => self.now,
+        };
+        if self.now < until {
+            let timer = io.timer(until.since(self.now), Timer::Flight(key).token());
+            if let Some(flight) = self.flights.get_mut(key) {
+                flight.timer = timer;
+            }
+            return false;
         }
+        self.park_step(io, key, Event::Clock);
+        true
     }
 
     /// Ends calls whose clients are away and will not be served when they come back.
@@ -340,16 +340,12 @@ impl Core {
 
     /// Ends a call whose client is away.
     pub(super) fn end_away(&mut self, io: &mut Io, key: Key, why: &str) {
-        if self.talk_mut(key).is_some_and(|talk| talk.kept.is_none()) {
-            self.tell_server_cancelled(io, key, why);
-        }
-        self.land(io, key);
+        self.withdraw_flight(io, key, call::Event::Cancelled, why);
     }
 
     /// A flight was taken off the table.
     pub(super) fn end_talk(&mut self, io: &mut Io, key: Key, flight: &mut Flight) {
-        self.parks.away.remove(&key);
-        let unsent = flight.is_unsent();
+        let owes = flight.state != call::State::Over { owes: false };
         let Some(talk) = &mut flight.talk else { return };
         self.parks.bytes -= std::mem::take(&mut talk.counted);
         let mut fx = Vec::new();
@@ -363,6 +359,6 @@ impl Core {
                 }
             }
         }
-        self.give_lease_back(io, key, talk, unsent);
+        self.give_lease_back(io, key, talk, owes);
     }
 }

@@ -24,6 +24,11 @@ pub(super) struct Weight {
 }
 
 impl Queued {
+    /// Bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.get()
+    }
+
     /// Counts `bytes` until the weight is dropped; `None` if there would be more than `most`. One
     /// request, however large, may always wait.
     fn take(&self, bytes: usize, most: usize) -> Option<Weight> {

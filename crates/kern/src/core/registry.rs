@@ -156,8 +156,7 @@ impl Core {
                     flight.upstream == id
                         && flight.private.is_none()
                         && flight.exchange.is_none()
-                        && !flight.is_asking()
-                        && !flight.is_pausing()
+                        && !flight.state.is_with_client()
                 });
                 for flight in lost {
                     self.fail_flight(io, flight, &why);

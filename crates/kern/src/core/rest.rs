@@ -39,12 +39,10 @@ impl Core {
 
     fn is_away_long(&self, key: Key) -> bool {
         let most = Duration::from_millis(self.setup.plan.limits.private_idle_timeout_ms);
-        let away = self.sessions.get(key).is_some_and(|session| {
-            session.connections == 0
-                && session.calls.is_empty()
-                && session.asked.is_empty()
-                && self.now.since(session.seen) >= most
-        });
+        let away = self
+            .sessions
+            .get(key)
+            .is_some_and(|session| session.asked.is_empty() && session.is_silent(self.now, most));
         away && self.patient.iter().all(|patient| patient.session != Some(key))
     }
 

@@ -39,13 +39,6 @@ pub(super) struct Resume {
     waits: bool,
 }
 
-impl Resume {
-    /// Whether the server has the call though no exchange is under way.
-    pub(super) fn waits(&self) -> bool {
-        self.waits
-    }
-}
-
 impl Core {
     /// An event of a call's stream named a place, or a time to wait.
     pub(super) fn note_place(&mut self, tag: u64, id: Option<&str>, retry_ms: Option<u64>) {

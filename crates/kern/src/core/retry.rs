@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::{encode, scan};
-use kern_session::{Effect, Event, Fault, Level, SmallBytes, Ticket, binding, is_ours};
+use kern_session::{Effect, Event, Fault, Level, SmallBytes, Ticket, binding, call, is_ours};
 use kern_terms::{Era, FlightId, Key};
 
 use super::edge::{Doing, Edge, Kind};
@@ -101,7 +101,7 @@ impl Core {
 
     /// The client of a call waits for its answer again.
     fn waits_again(&mut self, io: &mut Io, key: Key, back: Back) {
-        self.parks.away.remove(&key);
+        self.call_step(key, call::Event::Back);
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
         let upstream = self.upstreams.get_mut(&flight.upstream);
@@ -144,10 +144,11 @@ impl Core {
 
     pub(super) fn client_left(&mut self, io: &mut Io, reply: ReplyTo, flight: FlightId) {
         // It may have been told something meanwhile, or come back elsewhere.
-        let its = |key: &Key| self.flights.get(*key).is_some_and(|flight| flight.reply == reply);
-        if self.flight_key(flight).filter(its).is_some() {
-            self.cancel_flight(io, flight);
-        }
+        let key = self.flight_key(flight);
+        let its = |key: &Key| self.flights.get(*key).filter(|flight| flight.reply == reply);
+        let Some((key, flight)) = key.and_then(|key| Some((key, its(&key)?))) else { return };
+        let gone = call::Event::Gone(flight.revision.era());
+        self.withdraw_flight(io, key, gone, "cancelled by the client");
     }
 
     /// Remembers which flight an HTTP exchange of this core waits for.
@@ -161,6 +162,7 @@ impl Core {
 
     /// Refuses a call that brings a state to a server which never gave one.
     pub(super) fn refuse_state(&mut self, io: &mut Io, key: Key) {
+        self.call_step(key, call::Event::Failed);
         let Some(flight) = self.land(io, key) else { return };
         let why = NOT_VALID;
         self.refuse_raw(io, flight.reply, &flight.id, Cause::MalformedParams, why);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kern_mcp::{Envelope, Kind, Method, Splice, errors, json};
 use kern_session::Level;
+use kern_session::call::{Effect, Event};
 use kern_terms::{Era, FlightId, Key, Revision};
 
 use super::flight::Flight;
@@ -114,9 +115,12 @@ impl Core {
     }
 
     pub(super) fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
-        if self.leg_answered(io, key, message, envelope)
-            || self.keep_for_client(io, key, Outcome::Answer(message))
-        {
+        // No server has it: this one guessed, or says something twice.
+        if !self.call_state(key).is_sent() {
+            tracing::debug!(?key, "an answer nobody waits for");
+            return;
+        }
+        if self.leg_answered(io, key, message, envelope) {
             return;
         }
         let from = self.server_revision(key, envelope);
@@ -124,8 +128,10 @@ impl Core {
             return self.round_required(io, key, message, envelope);
         }
         let id = self.flight_id(key);
-        if let Some(talk) = self.flights.get_mut(key).and_then(|flight| flight.talk.as_mut()) {
-            talk.answered = true;
+        match self.call_step(key, Event::Answered) {
+            Effect::Deliver => {}
+            Effect::Keep => return self.keep_for_client(io, key, Outcome::Answer(message)),
+            _ => return,
         }
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(flight.exchange, flight.which());
@@ -299,7 +305,7 @@ impl Core {
 
     /// Where a message for a session can go that has no stream of its own: its only open call.
     pub(super) fn only_call(&self, session: Key) -> Option<super::words::ReplyTo> {
-        let calls = &self.sessions.get(session)?.calls;
+        let calls = self.sessions.get(session)?.calls();
         let (_, flight) = calls.first_key_value().filter(|_| calls.len() == 1)?;
         Some(self.flights.get(self.flight_key(*flight)?)?.reply)
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use kern_mcp::era::rounds;
 use kern_mcp::{Envelope, Kind, Method, encode, json, scan};
-use kern_session::rounds::{Answer, Event, Phase, Rounds, Step};
+use kern_session::call;
+use kern_session::rounds::{Answer, Event, Rounds, Step};
 use kern_terms::{Era, Key};
 use kern_upstream::call::Call;
 
@@ -44,14 +45,6 @@ pub(super) struct Conversation {
 impl Conversation {
     fn rounds(&mut self) -> &mut Rounds {
         self.rounds.get_or_insert_with(|| Box::new(Rounds::new(self.patience)))
-    }
-}
-
-impl Flight {
-    /// The server answered with questions, and the client has them.
-    pub(super) fn is_asking(&self) -> bool {
-        let rounds = self.rounds.as_ref().and_then(|it| it.rounds.as_ref());
-        rounds.is_some_and(|rounds| rounds.phase() == Phase::Asking)
     }
 }
 
@@ -140,7 +133,10 @@ impl Core {
         let event = Event::Required { message, questions, state, capabilities };
         let step = conversation.rounds().step(now, event);
         match step {
-            Step::Ask => self.ask_client(io, key, message, &asked),
+            Step::Ask => {
+                self.call_step(key, call::Event::Asked);
+                self.ask_client(io, key, message, &asked);
+            }
             step => self.next_step(io, key, step),
         }
     }
@@ -156,11 +152,10 @@ impl Core {
         flight.sent_again = false;
         flight.resume = None;
         let (session, id, reply) = (flight.session, flight.id.clone(), flight.reply);
-        let key = self.flights.insert(flight);
+        let (key, now) = (self.flights.insert(flight), self.now);
         let number = self.flight_id(key);
         if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
-            session.calls.insert(id, number);
-            session.seen = self.now;
+            session.begin_call(now, &id, number);
         } else if let Some(line) = self.line_of(reply) {
             line.calls.insert(id, number);
         } else if reply.core == self.id {

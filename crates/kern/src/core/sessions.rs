@@ -7,6 +7,7 @@ use kern_mcp::envelope::ScanFault;
 use kern_mcp::errors::Cause;
 use kern_mcp::{Envelope, Kind, Method, scan};
 use kern_session::Token;
+use kern_session::life::Event;
 use kern_terms::{Era, Key};
 
 use super::words::{Ending, Forwarded, ReplyTo};
@@ -43,16 +44,11 @@ impl Core {
                 return self.refuse_batch(io, reply, error.fault.code(), &error.to_string());
             }
         };
-        let known = self.sessions.find(&token);
-        let Some((key, session)) =
-            known.and_then(|key| self.sessions.get_mut(key).map(|session| (key, session)))
+        let known = self.sessions.named(&token, endpoint.as_ref(), self.now);
+        let Some((key, session)) = known.and_then(|key| Some((key, self.sessions.get(key)?)))
         else {
             return self.session_ended(io, reply, message, &envelope);
         };
-        session.seen = self.now;
-        if session.endpoint != endpoint {
-            return self.session_ended(io, reply, message, &envelope);
-        }
         let revision = session.revision;
         let reply = ReplyTo { session: reply.streams.then_some(key), ..reply };
         let inbound = Inbound { reply, endpoint, message, envelope, revision, session: Some(key) };
@@ -78,13 +74,9 @@ impl Core {
         endpoint: Option<&Arc<str>>,
         message: &[u8],
     ) {
-        let known = self.sessions.find(&token);
-        let session = known.and_then(|key| self.sessions.get_mut(key));
-        let session = session.filter(|session| session.endpoint.as_ref() == endpoint);
-        let (Some(key), Some(session)) = (known, session) else {
+        let Some(key) = self.sessions.named(&token, endpoint, self.now) else {
             return self.deny_stream(io, reply);
         };
-        session.seen = self.now;
         let reply = ReplyTo { session: reply.streams.then_some(key), ..reply };
         self.batch(io, reply, key, message);
     }
@@ -99,17 +91,18 @@ impl Core {
         self.deliver(io, reply, &out, Ending::Answer(404));
     }
 
+    /// An exchange that named a session is over.
     pub(super) fn session_seen(&mut self, token: Token) {
-        let now = self.now;
-        if let Some(session) = self.sessions.find(&token).and_then(|key| self.sessions.get_mut(key))
-        {
-            session.seen = now;
+        if let Some(key) = self.sessions.find(&token) {
+            self.session_step(key, Event::Named);
         }
     }
 
-    pub(crate) fn client_initialized(&mut self, inbound: &Inbound<'_>) {
-        if let Some(session) = inbound.session.and_then(|key| self.sessions.get_mut(key)) {
-            session.initialized = true;
+    /// Something happened to a session that does not end it.
+    pub(super) fn session_step(&mut self, key: Key, event: Event) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.step(now, event);
         }
     }
 
@@ -120,14 +113,6 @@ impl Core {
         self.deliver(io, to, &out, Ending::Answer(404));
     }
 
-    pub(super) fn connected(&mut self, key: Key, change: i32) {
-        let now = self.now;
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.connections = session.connections.saturating_add_signed(change);
-            session.seen = now;
-        }
-    }
-
     pub(super) fn end_session(
         &mut self,
         io: &mut Io,
@@ -135,9 +120,7 @@ impl Core {
         token: Token,
         endpoint: Option<&Arc<str>>,
     ) {
-        let of = |session: &kern_session::Session| session.endpoint.as_ref() == endpoint;
-        let known = self.sessions.find(&token);
-        match known.filter(|key| self.sessions.get(*key).is_some_and(of)) {
+        match self.sessions.named(&token, endpoint, self.now) {
             Some(key) => {
                 self.close_session(io, key);
                 self.deliver(io, reply, b"", Ending::Done);
@@ -148,13 +131,13 @@ impl Core {
 
     /// Ends a session: its requests, its streams, its servers.
     pub(super) fn close_session(&mut self, io: &mut Io, key: Key) {
-        let Some(session) = self.sessions.close(key) else { return };
+        let Some(mut session) = self.sessions.close(self.now, key) else { return };
         self.views.remove(&key);
         self.task_book.session_ended(key);
         self.done_book.session_ended(key);
         self.end_batches(io, key);
-        self.end_trails(io, key, session.replay);
-        for flight in session.calls.into_values() {
+        self.end_trails(io, key, session.replay.take());
+        for flight in session.calls().values().copied() {
             self.cancel_flight(io, flight);
         }
         for ask in session.asked {
@@ -197,8 +180,8 @@ impl Core {
             let reply = self.patient.remove(at).reply;
             return self.deliver(io, reply, b"", Ending::Nothing);
         }
-        let session = inbound.session.and_then(|key| self.sessions.get_mut(key));
-        if let Some(flight) = session.and_then(|session| session.calls.remove(id)) {
+        let session = inbound.session.and_then(|key| self.sessions.get(key));
+        if let Some(flight) = session.and_then(|session| session.calls().get(id).copied()) {
             self.cancel_flight(io, flight);
         }
     }

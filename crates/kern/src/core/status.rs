@@ -3,11 +3,13 @@
 //! Guarded like every other path; it says nothing that `tools/list` would not let one find out,
 //! except why an upstream is down. `core` counts what the core that answers has in hand.
 
+use std::collections::VecDeque;
+
 use kern_control::Launch;
 use kern_mcp::json;
 use kern_route::ListKind;
 
-use super::words::Health;
+use super::words::{Health, Report};
 use super::{Core, Io};
 
 impl Core {
@@ -57,19 +59,46 @@ impl Core {
             out.push(b'}');
         }
         let busy = self.report();
-        let counts = format!(
-            "],\"core\":{{\"id\":{},\"connections\":{},\"sessions\":{},\"requests\":{},\
-             \"instances\":{},\"asks\":{},\"parked\":{},\"listens\":{}}}}}\n",
-            self.id.0,
-            busy.edges,
-            busy.sessions,
-            busy.flights,
-            busy.instances,
-            busy.asks,
-            busy.parked,
-            busy.listens
-        );
+        let mut counts = format!("],\"core\":{{\"id\":{}", self.id.0);
+        for (name, count) in busy.for_clients() {
+            counts.push_str(&format!(",\"{name}\":{count}"));
+        }
+        counts.push_str(&format!(",\"instances\":{}}}}}\n", busy.instances));
         out.extend_from_slice(counts.as_bytes());
         out
+    }
+
+    fn kept_for_clients(&self) -> usize {
+        let charged = self.upstreams.values().map(|it| it.bytes).sum::<usize>();
+        let asked = self.parks.bytes + self.done_book.bytes() + self.wants.bytes();
+        self.kept_bytes + charged + asked + self.queued.bytes()
+    }
+
+    /// What this core has in hand.
+    pub(super) fn report(&self) -> Report {
+        let own = |(_, hosted): &(_, &super::hosted::Hosted)| !hosted.is_shared();
+        let waiting = self.upstreams.values().map(|it| it.waiting.len()).sum::<usize>()
+            + self.hosted.iter().map(|(_, it)| it.waiting.len()).sum::<usize>()
+            + self.leases.queue.values().map(VecDeque::len).sum::<usize>()
+            + self.patient.len();
+        Report {
+            edges: self.edges.len(),
+            sessions: self.sessions.len(),
+            flights: self.flights.len(),
+            instances: self.hosted.len(),
+            asks: self.asks.len(),
+            parked: self.parks.away.len(),
+            listens: self.listens.len(),
+            streams: self.trails.values().map(Vec::len).sum::<usize>()
+                + self.streams.len()
+                + self.channels.len(),
+            own_instances: self.hosted.iter().filter(own).count(),
+            waiting,
+            batches: self.batches.len(),
+            wants: self.wants.len(),
+            tasks: self.task_book.len() + self.done_book.len() + self.views.len(),
+            charged: self.upstreams.values().map(|it| it.flights).sum(),
+            kept_bytes: self.kept_for_clients(),
+        }
     }
 }

@@ -94,6 +94,11 @@ impl TaskBook {
         self.tokens.retain(|token| token.session != session);
     }
 
+    /// Entries of sessions.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len() + self.by_task.len() + self.tokens.len()
+    }
+
     /// The server's connection is another one: what it calls its tasks may mean others now.
     pub(super) fn server_lost(&mut self, upstream: UpstreamId) {
         self.tokens.retain(|token| token.upstream != upstream || token.private.is_some());

@@ -89,6 +89,16 @@ impl DoneBook {
     pub(super) fn session_ended(&mut self, session: Key) {
         self.bytes -= self.sessions.remove(&session).map_or(0, |kept| bytes(&kept));
     }
+
+    /// Bytes of all answers.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sessions for which answers are kept.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
 }
 
 fn bytes(kept: &VecDeque<Done>) -> usize {

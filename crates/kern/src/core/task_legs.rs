@@ -19,7 +19,7 @@ use kern_mcp::era::task::{self, Outcome, Status};
 use kern_mcp::errors::INVALID_PARAMS;
 use kern_mcp::tasks::{self, Support, TASK_ID_BYTES_MAX};
 use kern_mcp::{Envelope, Kind, Method, Splice, encode, json, scan};
-use kern_session::{Principal, TAG_TEXT_BYTES};
+use kern_session::{Principal, TAG_TEXT_BYTES, call};
 use kern_terms::{Era, Key, Revision};
 use kern_upstream::call::Call;
 
@@ -234,6 +234,7 @@ impl Core {
 
     /// Gives the client the answer it waits for.
     pub(super) fn end_leg(&mut self, io: &mut Io, key: Key, result: &[u8]) {
+        self.call_step(key, call::Event::Answered);
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(flight.exchange, flight.which());
         let mut out = Vec::with_capacity(result.len() + 64);

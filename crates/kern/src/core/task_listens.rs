@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kern_mcp::errors::Cause;
 use kern_mcp::tasks::{self, TASK_ID_BYTES_MAX};
 use kern_mcp::{Envelope, Splice, json, scan};
+use kern_session::listen::{Effect, Event};
 use kern_terms::{Era, Key};
 
 use super::words::{Ending, Health, Post, UpstreamId};
@@ -91,10 +92,14 @@ impl Core {
         let task = (upstream, id);
         for key in self.wants.watchers(&task) {
             let Some(listen) = self.listens.get(key) else { continue };
-            let Some(shown) = listen.tasks.get(&task) else { continue };
+            let Some(shown) = listen.tasks.get(&task).cloned() else { continue };
+            if self.listen_step(key, Event::Changed) != Effect::Tell {
+                continue;
+            }
+            let Some(listen) = self.listens.get(key) else { continue };
             let mut splice = Splice::new(message);
             let mut quoted = Vec::new();
-            json::quote_into(&mut quoted, shown);
+            json::quote_into(&mut quoted, &shown);
             splice.replace(span, quoted);
             let (listen_id, reply) = (listen.id.to_vec(), listen.reply);
             match (envelope.subscription_id, envelope.meta, envelope.params) {

@@ -19,6 +19,7 @@ use kern_mcp::era::task::{self, Status};
 use kern_mcp::errors::{self, INTERNAL_ERROR, INVALID_PARAMS};
 use kern_mcp::limits::INPUT_REQUESTS_MAX;
 use kern_mcp::{Envelope, Method, Splice, encode, json, scan, tasks};
+use kern_session::call;
 use kern_session::limits::{ANSWERS_BYTES_MAX, ROUNDS_MAX};
 use kern_terms::{Era, Key, Revision};
 
@@ -48,14 +49,6 @@ const KEY_BYTES_MAX: usize = 1 << 10;
 fn poll_interval(task: &[u8]) -> Duration {
     let ms = json::field(task, "pollIntervalMs").and_then(json::integer_u64);
     ms.map_or(POLL, Duration::from_millis).clamp(POLL_LEAST, POLL_MOST)
-}
-
-impl Flight {
-    /// It waits before it asks its server again.
-    pub(super) fn is_pausing(&self) -> bool {
-        let step = self.leg.as_ref().map(|leg| &leg.step);
-        matches!(step, Some(Step::Wait(waiting)) if waiting.pausing)
-    }
 }
 
 impl Core {
@@ -268,11 +261,11 @@ impl Core {
         if !waiting.answers.is_empty() {
             return self.go_on(io, key);
         }
-        waiting.pausing = true;
         let wait = waiting.poll;
         // The exchange that brought the answer ends without another one.
         let Some(key) = self.begin_round(io, key) else { return };
         self.move_asks(key);
+        self.call_step(key, call::Event::Paused);
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.timer = io.timer(wait, Timer::Flight(key).token());
     }
@@ -283,7 +276,6 @@ impl Core {
         let Some(leg) = self.leg_mut(key) else { return };
         let own = leg.own.clone();
         let Step::Wait(waiting) = &mut leg.step else { return };
-        waiting.pausing = false;
         if now >= waiting.until {
             let why = "the task has not ended within an hour: ask for its result again";
             return self.fail_flight(io, key, why);
@@ -327,7 +319,7 @@ impl Core {
         }
         let Some(waiting) = self.waiting_mut(key) else { return };
         waiting.answers.push((name, answer));
-        if waiting.pausing {
+        if self.call_state(key) == call::State::Pausing {
             self.go_on(io, key);
         }
     }
@@ -354,6 +346,7 @@ impl Core {
     }
 
     fn refuse_leg(&mut self, io: &mut Io, key: Key, code: i64, why: &str) {
+        self.call_step(key, call::Event::Answered);
         let Some(flight) = self.land(io, key) else { return };
         self.expect_end(flight.exchange, flight.which());
         let era = flight.revision.era();

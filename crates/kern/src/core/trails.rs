@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kern_mcp::errors;
-use kern_session::{EventId, Replay, Token};
-use kern_terms::{Instant, Key, Revision};
+use kern_session::stream::{Effect, Event};
+use kern_session::{EventId, Replay, Token, life};
+use kern_terms::{Key, Revision};
 
 use super::words::{Ending, Mark, Post, ReplyTo};
 use super::{Core, Io};
 
 /// Bytes of messages one core keeps for all its sessions before each must do with less.
 const KEPT_BYTES_MAX: usize = 256 << 20;
-/// How long a session's own stream counts as open after its connection was lost.
-const LOST_MOST: Duration = Duration::from_secs(60);
 /// How long a call may take before it becomes a stream.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -33,9 +32,8 @@ pub(super) struct Trail {
     /// Where its messages are addressed to.
     origin: ReplyTo,
     stream: u32,
+    /// There exactly while the stream is carried ([`kern_session::stream`]).
     carrier: Option<Carrier>,
-    /// When the last carrier was lost.
-    lost: Instant,
 }
 
 /// The connection that carries a stream.
@@ -59,17 +57,20 @@ impl Core {
         if !begins && self.trails.is_empty() {
             return false;
         }
-        if self.trail(session, to).is_none() && !(begins && self.begin_trail(io, session, to)) {
+        let carrier = Some(Carrier { to, get: false });
+        if self.trail(session, to).is_none()
+            && !(begins && self.begin_trail(io, session, to, carrier))
+        {
             return false;
         }
         let Some(trail) = self.trail(session, to) else { return false };
         let (stream, carrier) = (trail.stream, trail.carrier);
         let message = Bytes::copy_from_slice(message);
         let said = matches!(ending, Ending::More | Ending::Answer(_)).then(|| message.clone());
-        let primed = self.is_primed(session);
+        let (primed, now) = (self.is_primed(session), self.now);
         let id = self.replay(session, |replay, bytes_max| {
             let id = match said {
-                Some(said) => replay.say(stream, said, bytes_max),
+                Some(said) => replay.say(stream, now, said, bytes_max),
                 None => replay.last(stream),
             };
             if carrier.is_some() {
@@ -118,13 +119,22 @@ impl Core {
         session.is_some_and(|session| session.revision >= Revision::V2025_11_25)
     }
 
-    /// Begins the stream of an exchange, which carries it until it is lost.
-    fn begin_trail(&mut self, io: &mut Io, session: Key, origin: ReplyTo) -> bool {
+    /// Begins a stream.
+    fn begin_trail(
+        &mut self,
+        io: &mut Io,
+        session: Key,
+        origin: ReplyTo,
+        carrier: Option<Carrier>,
+    ) -> bool {
+        let now = self.now;
         let Some(known) = self.sessions.get_mut(session) else { return false };
         let replay = known.replay.get_or_insert_with(|| Box::new(Replay::new(io.random() as u32)));
-        let stream = replay.open();
-        let carrier = Some(Carrier { to: origin, get: false });
-        let trail = Trail { origin, stream, carrier, lost: self.now };
+        let stream = replay.open(now);
+        if carrier.is_some() {
+            replay.step(stream, now, Event::Attached);
+        }
+        let trail = Trail { origin, stream, carrier };
         self.trails.entry(session).or_default().push(trail);
         true
     }
@@ -148,9 +158,10 @@ impl Core {
     fn let_go(&mut self, session: Key, origin: ReplyTo) {
         let now = self.now;
         let Some(trail) = self.trail_mut(session, |trail| trail.origin == origin) else { return };
-        trail.lost = now;
-        if trail.carrier.take().is_some_and(|carrier| carrier.get) {
-            self.connected(session, -1);
+        let (stream, Some(carrier)) = (trail.stream, trail.carrier.take()) else { return };
+        self.replay(session, |replay, _| replay.step(stream, now, Event::Lost));
+        if carrier.get {
+            self.session_step(session, life::Event::StreamClosed);
         }
     }
 
@@ -192,8 +203,8 @@ impl Core {
     pub(super) fn own_stream(&self, session: Key) -> Option<ReplyTo> {
         let origin = self.streams.get(&session).copied()?;
         let Some(trail) = self.trail(session, origin) else { return Some(origin) };
-        let there = trail.carrier.is_some() || self.now.since(trail.lost) < LOST_MOST;
-        there.then_some(origin)
+        let replay = self.sessions.get(session)?.replay.as_ref()?;
+        replay.state(trail.stream).is_open(self.now).then_some(origin)
     }
 
     /// A connection of a session is gone. Its requests go on (the old era does not cancel by
@@ -206,7 +217,7 @@ impl Core {
         }
         // A call whose stream had not begun can't be resumed: its client is asked elsewhere.
         let Some(session) = self.sessions.get(session) else { return };
-        let calls = session.calls.values().filter_map(|id| self.flight_key(*id));
+        let calls = session.calls().values().filter_map(|id| self.flight_key(*id));
         for key in calls.collect::<Vec<_>>() {
             let Some(flight) = self.flights.get_mut(key) else { continue };
             let to = &mut flight.reply;
@@ -225,26 +236,28 @@ impl Core {
         endpoint: Option<&Arc<str>>,
         last: Option<&[u8]>,
     ) {
-        let key = self.sessions.find(&token);
-        let session = key.and_then(|key| self.sessions.get(key));
-        let (Some(key), Some(session)) = (key, session) else { return self.deny_stream(io, to) };
-        if session.endpoint.as_ref() != endpoint {
+        let Some(key) = self.sessions.named(&token, endpoint, self.now) else {
             return self.deny_stream(io, to);
-        }
+        };
         let Some(last) = last else { return self.attach_own(io, to, token, key) };
-        let place = EventId::parse(last);
-        let ended = place
-            .zip(session.replay.as_ref())
-            .and_then(|(place, replay)| Some((place, replay.has_ended(place)?)));
-        match ended {
-            None => {
+        let (now, place) = (self.now, EventId::parse(last));
+        let effect = place.and_then(|place| {
+            self.replay(key, |replay, _| match replay.has_place(place) {
+                true => replay.step(place.stream, now, Event::Attached),
+                false => Effect::Unknown,
+            })
+        });
+        match place.zip(effect) {
+            Some((place, Effect::Replay)) => self.replay_ended(io, to, token, key, place),
+            Some((place, Effect::Carry | Effect::Replace)) => {
+                self.resume(io, to, token, key, place);
+            }
+            _ => {
                 let why = "Last-Event-ID names no event of this session that is still kept";
                 let mut out = Vec::new();
                 kern_mcp::encode::error(&mut out, None, errors::INVALID_REQUEST, why, None);
                 self.write(io, to, &out, Ending::Answer(400), None);
             }
-            Some((place, true)) => self.replay_ended(io, to, token, key, place),
-            Some((place, false)) => self.resume(io, to, token, key, place),
         }
     }
 
@@ -255,15 +268,18 @@ impl Core {
             Some(origin) => origin,
             None => {
                 let origin = ReplyTo { session: Some(session), ..to };
-                self.begin_trail(io, session, origin);
-                self.let_go(session, origin);
+                self.begin_trail(io, session, origin, None);
                 self.streams.insert(session, origin);
                 origin
             }
         };
         let Some(stream) = self.trail(session, origin).map(|trail| trail.stream) else { return };
-        let place = self.replay(session, |replay, _| replay.written(stream)).flatten();
-        if let Some(place) = place {
+        let now = self.now;
+        let place = self.replay(session, |replay, _| {
+            replay.step(stream, now, Event::Attached);
+            replay.written(stream)
+        });
+        if let Some(place) = place.flatten() {
             self.resume(io, to, token, session, place);
         }
     }
@@ -278,7 +294,7 @@ impl Core {
             self.write(io, previous.to, b"", Ending::Nothing, None);
         }
         if !previous.is_some_and(|previous| previous.get) {
-            self.connected(session, 1);
+            self.session_step(session, life::Event::StreamOpened);
         }
         let prime = self.is_primed(session);
         self.open_for(io, to, token, prime.then_some(Mark { id: place, prime }));

@@ -61,6 +61,16 @@ impl Wants {
         self.tasks.get(task).cloned().unwrap_or_default()
     }
 
+    /// How many resources and tasks are wanted.
+    pub(super) fn len(&self) -> usize {
+        self.known.len() + self.tasks.len()
+    }
+
+    /// Bytes of the URIs and ids that clients hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether clients may hold URIs and ids of `bytes` more.
     pub(super) fn have_room(&self, bytes: usize) -> bool {
         self.bytes + bytes <= BYTES_MAX

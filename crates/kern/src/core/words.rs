@@ -246,8 +246,6 @@ pub enum Step {
 pub struct Waiting {
     /// How long the server wants to be left alone.
     pub poll: Duration,
-    /// Nothing is out: the next look is due with the flight's timer.
-    pub pausing: bool,
     /// `tasks/update` is out.
     pub updating: bool,
     /// Questions that wait for the client: what is asked, and its key as the server wrote it.
@@ -420,4 +418,43 @@ pub struct Report {
     pub parked: usize,
     /// Open subscription streams.
     pub listens: usize,
+    /// Open event streams of sessions.
+    pub streams: usize,
+    /// Instances that run for one session or one client, of those hosted.
+    pub own_instances: usize,
+    /// Requests that wait for a server, those that are over included.
+    pub waiting: usize,
+    /// Batches whose answers are not all there.
+    pub batches: usize,
+    /// Resources and tasks that clients want to hear of.
+    pub wants: usize,
+    /// Sessions of which tasks are remembered.
+    pub tasks: usize,
+    /// Requests that count among those on their way to an upstream.
+    pub charged: usize,
+    /// Bytes kept for clients: to resume streams, of calls whose clients are away, of requests that
+    /// wait or are on their way, of answers of tasks, of what is subscribed to.
+    pub kept_bytes: usize,
+}
+
+impl Report {
+    /// Everything that is there for a client, by name: all of it goes when its clients do.
+    pub fn for_clients(&self) -> [(&'static str, usize); 14] {
+        [
+            ("connections", self.edges),
+            ("sessions", self.sessions),
+            ("requests", self.flights),
+            ("asks", self.asks),
+            ("parked", self.parked),
+            ("listens", self.listens),
+            ("streams", self.streams),
+            ("own_instances", self.own_instances),
+            ("waiting", self.waiting),
+            ("batches", self.batches),
+            ("wants", self.wants),
+            ("tasks", self.tasks),
+            ("charged", self.charged),
+            ("kept_bytes", self.kept_bytes),
+        ]
+    }
 }

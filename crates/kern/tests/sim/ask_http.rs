@@ -11,6 +11,8 @@ use crate::brain::Brain;
 use crate::http::{self, Events, Head, Item, Reader, Reads};
 use crate::words;
 
+mod streams;
+
 const ACT: u64 = 0;
 const BEGIN: u64 = 1;
 
@@ -21,6 +23,8 @@ enum Carries {
     Request(String),
     /// A notification or an answer: 202 comes back.
     Notice,
+    /// The rest of the stream of a request.
+    Rest(String),
     /// The session's own stream.
     Stream,
     /// The end of the session.
@@ -35,6 +39,8 @@ struct Exchange {
     head: Head,
     body: Vec<u8>,
     events: Events,
+    /// The session it was sent in.
+    session: Option<String>,
 }
 
 #[derive(Debug)]
@@ -51,28 +57,55 @@ pub struct HttpClient {
     at: Listen,
     target: String,
     pub restless: bool,
+    /// Whether it cuts, resumes, abandons and ends as a gateway must bear.
+    pub wilful: bool,
     connections: BTreeMap<Link, Connection>,
     session: Option<String>,
+    /// What it authorizes itself with.
+    credential: Option<String>,
     handshake: Option<String>,
+    /// Its session is not ready before `notifications/initialized` has arrived.
+    initializing: bool,
+    /// A request of a session that it ended: there must be none such.
+    probe: Option<String>,
+    /// How often the rest of a request's stream was asked for.
+    tries: BTreeMap<String, u32>,
+    /// The last event of its session's own stream.
+    stream_last: Option<String>,
     ready: bool,
     leaving: bool,
     pub done: bool,
 }
 
 impl HttpClient {
-    pub fn new(brain: Brain, at: Listen, target: &str) -> Self {
+    pub fn new(mut brain: Brain, at: Listen, target: &str) -> Self {
+        // Those who don't say who they are can't be told apart.
+        "nobody".clone_into(&mut brain.principal);
         Self {
             brain,
             at,
             target: target.to_owned(),
             restless: false,
+            wilful: false,
             connections: BTreeMap::new(),
             session: None,
+            credential: None,
             handshake: None,
+            initializing: false,
+            probe: None,
+            tries: BTreeMap::new(),
+            stream_last: None,
             ready: false,
             leaving: false,
             done: false,
         }
+    }
+
+    /// Lets it say who it is.
+    pub fn authorize(&mut self) {
+        let credential = format!("Bearer {}", self.brain.name);
+        self.brain.principal.clone_from(&credential);
+        self.credential = Some(credential);
     }
 
     fn schedule(&self, context: &mut Context<'_>, most_us: u64, token: u64) {
@@ -104,6 +137,9 @@ impl HttpClient {
         } else if let Some(session) = &self.session {
             add("Mcp-Session-Id", session);
         }
+        if let Some(credential) = &self.credential {
+            add("Authorization", credential);
+        }
         headers
     }
 
@@ -118,8 +154,15 @@ impl HttpClient {
         self.exchange(context, carries, bytes);
     }
 
-    fn bare(&mut self, context: &mut Context<'_>, method: &str, carries: Carries) {
-        let headers = self.headers(&Value::Null);
+    fn bare(
+        &mut self,
+        context: &mut Context<'_>,
+        method: &str,
+        carries: Carries,
+        last: Option<&str>,
+    ) {
+        let mut headers = self.headers(&Value::Null);
+        headers.extend(last.map(|last| ("Last-Event-ID".to_owned(), last.to_owned())));
         let bytes = http::request(method, &self.target, &headers, b"");
         self.exchange(context, carries, bytes);
     }
@@ -131,6 +174,7 @@ impl HttpClient {
             head: Head::default(),
             body: Vec::new(),
             events: Events::default(),
+            session: self.session.clone(),
         };
         let mut idle =
             self.connections.iter().filter(|(_, one)| one.open && one.exchange.is_none());
@@ -160,6 +204,8 @@ impl HttpClient {
             return;
         }
         self.session = None;
+        self.stream_last = None;
+        self.tries.clear();
         let message = self.brain.initialize(context);
         self.handshake = Some(words::id_text(&message["id"]));
         self.post(context, &message);
@@ -180,6 +226,7 @@ impl HttpClient {
         if !self.ready {
             return;
         }
+        let in_session = self.wilful && self.session.is_some();
         match context.rng(|rng| rng.below(60)) {
             0 if self.restless => {
                 self.brain.walk_out();
@@ -187,7 +234,11 @@ impl HttpClient {
                 self.ready = false;
                 return self.schedule(context, 100_000, BEGIN);
             }
-            1..5 => {
+            1 if self.restless && in_session => return self.end_session(context),
+            2 | 3 if in_session => self.cut(context),
+            4 if in_session => self.abandon(context),
+            5 if in_session => self.toggle_stream(context),
+            6..10 => {
                 if let Some((key, message)) = self.brain.cancel_one(context) {
                     self.cancel(context, &key, &message);
                 }
@@ -233,7 +284,8 @@ impl HttpClient {
             context.close(link);
         }
         if self.session.is_some() {
-            self.bare(context, "DELETE", Carries::Delete);
+            self.brain.disown();
+            self.bare(context, "DELETE", Carries::Delete, None);
         }
     }
 
@@ -242,6 +294,8 @@ impl HttpClient {
             context.close(link);
         }
         self.handshake = None;
+        self.initializing = false;
+        self.probe = None;
     }
 
     fn items(&mut self, context: &mut Context<'_>, link: Link, items: Vec<Item>) {
@@ -284,62 +338,15 @@ impl HttpClient {
             let head = self.connections.get(&link).and_then(|one| one.exchange.as_ref());
             self.session = head.and_then(|it| it.head.get("mcp-session-id")).map(str::to_owned);
         }
-        if let Some(reply) = self.brain.heard(context, &message) {
+        for reply in self.brain.heard(context, &message) {
             self.post(context, &reply);
         }
         if begins && message.get("result").is_some() {
-            self.ready = true;
+            // On another connection a call would overtake it.
+            self.initializing = true;
             self.post(context, &self.brain.initialized());
-            if context.rng(|rng| rng.below(2)) == 0 {
-                self.bare(context, "GET", Carries::Stream);
-            }
         } else if begins {
             self.schedule(context, 1_000_000, BEGIN);
-        }
-    }
-
-    /// A response is complete.
-    fn ended(&mut self, context: &mut Context<'_>, link: Link) {
-        let Some(connection) = self.connections.get_mut(&link) else { return };
-        let Some(exchange) = connection.exchange.as_mut() else { return };
-        let body = std::mem::take(&mut exchange.body);
-        let (status, carries) = (exchange.head.status, exchange.carries.clone());
-        let closes = exchange.head.get("connection") == Some("close");
-        let is_message = serde_json::from_slice::<Value>(&body)
-            .is_ok_and(|value| value.get("jsonrpc").is_some() && !value["id"].is_null());
-        if is_message {
-            self.message(context, link, &body);
-        }
-        if let Carries::Request(key) = &carries {
-            // Nothing is open under it where it was answered.
-            self.brain.lose(key);
-        } else if carries == Carries::Notice && !matches!(status, 202 | 404) {
-            self.brain.violation(&format!("{status} for a notification or an answer"));
-        }
-        if let Some(connection) = self.connections.get_mut(&link) {
-            connection.exchange = None;
-        }
-        if closes {
-            self.connections.remove(&link);
-            context.close(link);
-        }
-        let expired = status == 404 && !self.brain.is_modern() && carries != Carries::Delete;
-        if expired && self.ready {
-            self.brain.lose_all();
-            self.ready = false;
-            self.schedule(context, 10_000, BEGIN);
-        }
-    }
-
-    fn broken(&mut self, context: &mut Context<'_>, link: Link) {
-        let Some(connection) = self.connections.remove(&link) else { return };
-        let Some(exchange) = connection.exchange else { return };
-        if let Carries::Request(key) = exchange.carries {
-            self.brain.lose(&key);
-            if self.handshake.as_ref() == Some(&key) {
-                self.handshake = None;
-                self.schedule(context, 1_000_000, BEGIN);
-            }
         }
     }
 }

@@ -130,7 +130,7 @@ impl Actor for LineClient {
                 continue;
             };
             let is_answer = message.get("method").is_none();
-            if let Some(reply) = self.brain.heard(context, &message) {
+            for reply in self.brain.heard(context, &message) {
                 self.say(context, &reply);
             }
             if is_answer && self.handshake == Some(words::id_text(&message["id"])) {

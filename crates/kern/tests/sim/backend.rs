@@ -5,14 +5,17 @@
 //! violation in the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use kern_reactor::driver::sim::Context;
 use serde_json::{Value, json};
 
-use crate::catalog::TOOLS;
 use crate::ledger;
-use crate::words::{self, MODERN, meta_key, notification, text_of};
+use crate::words::{self, MODERN, meta_key, notification};
+
+mod calls;
+
+use calls::Running;
+pub use calls::{REFUSED, UNABLE, UNANSWERED};
 
 /// A conversation: a session, or a connection that is one.
 pub type Place = u64;
@@ -28,23 +31,6 @@ pub struct Out {
     pub message: Value,
 }
 
-/// A request in the works.
-#[derive(Clone, Debug)]
-struct Running {
-    place: Place,
-    id: Value,
-    tool: String,
-    payload: String,
-    progress: Option<Value>,
-    steps_left: u64,
-    step: u64,
-    logs: bool,
-    /// The client was asked.
-    asked: bool,
-    /// The text of the client's answer, once it was asked and answered.
-    heard: Option<String>,
-}
-
 #[derive(Debug, Default)]
 pub struct Conversation {
     initialized: bool,
@@ -56,6 +42,8 @@ pub struct Conversation {
     listens: BTreeMap<String, (Value, BTreeSet<String>)>,
     /// Answers awaited from the client: id to the running request's token.
     asked: BTreeMap<String, u64>,
+    /// Ids of requests that were answered.
+    answered: Vec<Value>,
 }
 
 /// A simulated MCP server.
@@ -68,6 +56,12 @@ pub struct Backend {
     pub silent_to_probes: bool,
     /// Its sessions end when they like.
     pub forgetful: bool,
+    /// It answers twice, under ids that nobody waits for, and after it was told not to.
+    pub careless: bool,
+    /// It dies in a call now and then.
+    pub mortal: bool,
+    /// It is about to die.
+    pub dying: bool,
     /// Items of one page of a list.
     pub page: usize,
     pub ledger: ledger::Shared,
@@ -83,6 +77,9 @@ impl Backend {
             revision,
             silent_to_probes: false,
             forgetful: false,
+            careless: false,
+            mortal: false,
+            dying: false,
             page,
             ledger: ledger.clone(),
             conversations: BTreeMap::new(),
@@ -114,6 +111,18 @@ impl Backend {
         self.running.retain(|_, running| running.place != place);
     }
 
+    /// A client of the old era that only lost its connection withdrew nothing.
+    fn check_withdrawal(&self, place: Place, id: &str) {
+        let mut its = self.running.values().filter(|it| it.place == place);
+        let Some(running) = its.find(|it| words::id_text(&it.id) == *id) else { return };
+        let books = self.ledger.borrow();
+        if books.strict && books.left_running.contains(&running.payload) {
+            let payload = running.payload.clone();
+            drop(books);
+            self.police(&format!("{payload} is withdrawn, whose client only went away"));
+        }
+    }
+
     /// The stream of one request ended before its answer.
     pub fn withdrawn(&mut self, place: Place, id: &str) {
         self.running
@@ -138,20 +147,27 @@ impl Backend {
                 Vec::new()
             }
             (_, None) => {
-                self.notified(place, method, message);
+                self.notified(context, place, method, message);
                 Vec::new()
             }
             (_, Some(id)) => self.request(context, place, method, id, message),
         }
     }
 
-    fn notified(&mut self, place: Place, method: &str, message: &Value) {
+    fn notified(&mut self, context: &mut Context<'_>, place: Place, method: &str, message: &Value) {
         match method {
             "notifications/initialized" => {
                 self.conversations.entry(place).or_default().initialized = true;
             }
             "notifications/cancelled" => {
-                self.withdrawn(place, &words::id_text(&message["params"]["requestId"]));
+                let id = words::id_text(&message["params"]["requestId"]);
+                self.check_withdrawal(place, &id);
+                // "The response may arrive after": some work on and answer all the same.
+                if !self.careless || context.rng(|rng| rng.below(2)) == 0 {
+                    self.withdrawn(place, &id);
+                } else {
+                    *self.ledger.borrow_mut().saw.entry("answers too late").or_default() += 1;
+                }
             }
             _ => {}
         }
@@ -220,166 +236,6 @@ impl Backend {
         vec![Out { place, of: Some(words::id_text(id)), last: true, message }]
     }
 
-    fn start_call(
-        &mut self,
-        context: &mut Context<'_>,
-        place: Place,
-        id: &Value,
-        params: &Value,
-    ) -> Vec<Out> {
-        let tool = params["name"].as_str().unwrap_or_default().to_owned();
-        if !TOOLS.contains(&tool.as_str()) {
-            self.police(&format!("asked to call {tool:?}, which it never listed"));
-            return self.reply(place, id, words::error(id, -32602, "unknown tool"));
-        }
-        let payload = params["arguments"]["payload"].as_str().unwrap_or_default().to_owned();
-        let meta = &params["_meta"];
-        let mut running = Running {
-            place,
-            id: id.clone(),
-            tool: tool.clone(),
-            payload,
-            progress: meta.get("progressToken").cloned(),
-            steps_left: context.rng(|rng| rng.below(4)),
-            step: 0,
-            logs: !self.is_modern() || meta.get(meta_key("logLevel")).is_some(),
-            asked: false,
-            heard: None,
-        };
-        let elicits = match self.is_modern() {
-            true => meta[meta_key("clientCapabilities")]["elicitation"].is_object(),
-            false => self.conversations[&place].elicits,
-        };
-        if !elicits {
-            running.heard = Some(UNABLE.to_owned());
-        } else if tool == "input" {
-            let Some(text) = params["inputResponses"]["q"]["content"]["answer"].as_str() else {
-                return self.reply(place, id, self.input_required(id, &running));
-            };
-            let state = format!("{}:{}", self.name, running.payload);
-            if params["requestState"] != json!(state) {
-                self.police(&format!("the request state came back as {}", params["requestState"]));
-            }
-            running.heard = Some(text.to_owned());
-        }
-        self.next_token += 1;
-        self.running.insert(self.next_token, running);
-        self.wait(context, self.next_token, &tool);
-        Vec::new()
-    }
-
-    fn wait(&self, context: &mut Context<'_>, token: u64, tool: &str) {
-        let most_us = if tool == "slow" { 3_000_000 } else { 20_000 };
-        let delay_us = context.rng(|rng| rng.size(1, most_us));
-        context.after(Duration::from_micros(delay_us), token);
-    }
-
-    fn input_required(&self, id: &Value, running: &Running) -> Value {
-        let state = format!("{}:{}", self.name, running.payload);
-        words::result(
-            id,
-            json!({
-                "resultType": "input_required", "requestState": state,
-                "inputRequests": {"q": {
-                    "method": "elicitation/create", "params": question(&running.payload),
-                }},
-            }),
-        )
-    }
-
-    pub fn timer(&mut self, context: &mut Context<'_>, token: u64) -> Vec<Out> {
-        let Some(mut running) = self.running.remove(&token) else { return Vec::new() };
-        let of = Some(words::id_text(&running.id));
-        let place = running.place;
-        let mut out = Vec::new();
-        let mut push = |last, message| out.push(Out { place, of: of.clone(), last, message });
-        if running.steps_left > 0 {
-            running.steps_left -= 1;
-            running.step += 1;
-            if let Some(progress) = &running.progress {
-                let params = json!({"progressToken": progress, "progress": running.step});
-                push(false, notification("notifications/progress", params));
-            }
-            if running.logs {
-                let params = json!({"level": "error", "data": {"payload": running.payload}});
-                push(false, notification("notifications/message", params));
-            }
-            let tool = running.tool.clone();
-            self.running.insert(token, running);
-            self.wait(context, token, &tool);
-            return out;
-        }
-        if running.tool == "ask" && running.heard.is_none() && running.asked {
-            running.heard = Some(UNABLE.to_owned());
-        } else if running.tool == "ask" && running.heard.is_none() {
-            running.asked = true;
-            context.after(ANSWER_MOST, token);
-            let question_id = format!("ask-{token}");
-            let request = words::request(
-                &json!(question_id),
-                "elicitation/create",
-                question(&running.payload),
-            );
-            push(false, request);
-            let asked = &mut self.conversations.entry(place).or_default().asked;
-            asked.insert(json!(question_id).to_string(), token);
-            self.running.insert(token, running);
-            return out;
-        }
-        push(true, self.finished(&running));
-        if running.tool == "touch" {
-            out.extend(self.touched());
-        }
-        out
-    }
-
-    fn finished(&self, running: &Running) -> Value {
-        let mut text = text_of(&self.name, &running.tool, &running.payload);
-        match running.tool.as_str() {
-            "error" => return words::error(&running.id, -32603, &text),
-            "big" => text.push_str(&"x".repeat(30 << 10)),
-            "ask" | "input" => {
-                text.push('|');
-                text.push_str(running.heard.as_deref().unwrap_or_default());
-            }
-            _ => {}
-        }
-        let content = json!([{"type": "text", "text": text}]);
-        let mut result = json!({"content": content});
-        if running.tool == "fail" {
-            result["isError"] = json!(true);
-        }
-        self.result(&running.id, result)
-    }
-
-    fn client_answered(
-        &mut self,
-        context: &mut Context<'_>,
-        place: Place,
-        id: &Value,
-        message: &Value,
-    ) -> Vec<Out> {
-        if self.is_modern() {
-            self.police("got a response, which the modern era does not have");
-            return Vec::new();
-        }
-        let conversation = self.conversations.entry(place).or_default();
-        let Some(token) = conversation.asked.remove(&id.to_string()) else {
-            // The question may have come from a session that was forgotten while it travelled.
-            if !self.forgetful {
-                self.police(&format!("got an answer to {id}, which it never asked"));
-            }
-            return Vec::new();
-        };
-        if let Some(running) = self.running.get_mut(&token) {
-            let answer = &message["result"]["content"]["answer"];
-            let heard = answer.as_str().map_or_else(|| message.to_string(), str::to_owned);
-            running.heard = Some(heard);
-            context.after(Duration::from_micros(10), token);
-        }
-        Vec::new()
-    }
-
     fn listen(&mut self, place: Place, id: &Value, params: &Value) -> Vec<Out> {
         let wanted = params["notifications"]["resourceSubscriptions"].as_array();
         let uris = wanted.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
@@ -412,19 +268,4 @@ impl Backend {
         }
         out
     }
-}
-
-/// How long a server waits for its client's answer.
-const ANSWER_MOST: Duration = Duration::from_secs(30);
-
-/// What a server says instead of asking a client that cannot be asked.
-pub const UNABLE: &str = "unable";
-
-/// What a server asks its user.
-fn question(payload: &str) -> Value {
-    let answer = json!({"type": "string"});
-    json!({
-        "message": payload,
-        "requestedSchema": {"type": "object", "properties": {"answer": answer}},
-    })
 }

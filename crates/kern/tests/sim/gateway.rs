@@ -14,7 +14,7 @@ use kern_reactor::driver::sim::{Rng, Runner, SimDriver, World, post, retire};
 use kern_reactor::{Core as EventLoop, Directory, Errands, Listen};
 use kern_terms::CoreId;
 
-use kern::core::words::{Post, Report, Setup, Spec, UpstreamId};
+use kern::core::words::{Post, Setup, Spec, UpstreamId};
 use kern::core::{Core, Start};
 
 /// Where HTTP clients connect.
@@ -141,24 +141,21 @@ impl Gateway {
         }
     }
 
-    /// What all cores hold, added up.
-    pub fn report(&mut self) -> Report {
-        let (to, from) = channel();
-        for core in &self.cores {
-            post(&self.directory, *core, Post::Report(to.clone()));
+    /// What the cores hold for clients, core by core: whatever there is of it.
+    pub fn held(&mut self) -> Vec<(CoreId, &'static str, usize)> {
+        let mut held = Vec::new();
+        for core in self.cores.clone() {
+            let (to, from) = channel();
+            post(&self.directory, core, Post::Report(to));
+            self.runner.run_for(Duration::from_millis(50));
+            let Ok(report) = from.try_recv() else {
+                held.push((core, "no report", 1));
+                continue;
+            };
+            let there = report.for_clients().into_iter().filter(|(_, count)| *count > 0);
+            held.extend(there.map(|(name, count)| (core, name, count)));
         }
-        drop(to);
-        self.runner.run_for(Duration::from_millis(50));
-        let mut sum = Report::default();
-        for report in from.try_iter() {
-            sum.edges += report.edges;
-            sum.sessions += report.sessions;
-            sum.flights += report.flights;
-            sum.instances += report.instances;
-            sum.asks += report.asks;
-            sum.listens += report.listens;
-        }
-        sum
+        held
     }
 
     /// Asks every core to end. False if one has not after a minute.

@@ -203,6 +203,8 @@ pub struct Events {
     lines: Lines,
     next: Event,
     has_data: bool,
+    /// The id of the last event, those without data included.
+    pub last_id: Option<String>,
 }
 
 impl Events {
@@ -221,6 +223,9 @@ impl Events {
         match field {
             "" if line.is_empty() => {
                 let event = std::mem::take(&mut self.next);
+                if event.id.is_some() {
+                    self.last_id.clone_from(&event.id);
+                }
                 if std::mem::take(&mut self.has_data) {
                     events.push(event);
                 }

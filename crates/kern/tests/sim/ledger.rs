@@ -4,8 +4,10 @@
 //! violation, and one violation fails the run.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use serde_json::Value;
 
 /// Shared by all peers of a run.
 pub type Shared = Rc<RefCell<Ledger>>;
@@ -29,8 +31,11 @@ pub struct Tally {
 pub enum Expect {
     /// A result that holds this text in its first content, message or contents.
     Text(String),
-    /// One of two texts.
-    Either(String, String),
+    /// One of these texts.
+    AnyOf(Vec<String>),
+    /// One of these texts, or an error whose message holds the last: of several that present the
+    /// same request state, it serves one.
+    Race(Vec<String>, &'static str),
     /// A tool result that is an error and holds this text.
     ToolError(String),
     /// An error whose message holds this text.
@@ -50,6 +55,8 @@ enum State {
 #[derive(Clone, Debug)]
 struct Entry {
     state: State,
+    /// The request state it presented.
+    presented: Option<String>,
     expect: Expect,
     what: String,
     asked_at_ms: u64,
@@ -65,6 +72,34 @@ pub struct Ledger {
     pub strict: bool,
     /// Answers by what was asked, to see that a run exercised something.
     pub answers: BTreeMap<String, usize>,
+    /// What else a run exercised.
+    pub saw: BTreeMap<&'static str, usize>,
+    /// How often each request state was presented and served, and may have been.
+    states: BTreeMap<String, Presented>,
+    /// Requests to be sent again whose state others may try to use.
+    pub handed_out: Vec<HandedOut>,
+    /// Payloads of calls whose client left without withdrawing them, in the old era: their servers
+    /// are not to be told that nobody wants them.
+    pub left_running: BTreeSet<String>,
+}
+
+/// What became of one request state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Presented {
+    /// Times it was presented as it was given.
+    tries: usize,
+    served: usize,
+    /// Of the times it was presented, those of which nothing is known.
+    unknown: usize,
+}
+
+/// A request that was answered with a request state, and to whom.
+#[derive(Clone, Debug)]
+pub struct HandedOut {
+    pub owner: String,
+    pub method: String,
+    /// With the state, and answers.
+    pub params: Value,
 }
 
 impl Ledger {
@@ -82,10 +117,36 @@ impl Ledger {
     /// `client` asked `what` under the JSON-RPC id `id` (its JSON text).
     pub fn asked(&mut self, client: &str, id: &str, what: &str, expect: Expect, now_ms: u64) {
         self.tally.asked += 1;
+        let what = what.to_owned();
         let entry =
-            Entry { state: State::Open, expect, what: what.to_owned(), asked_at_ms: now_ms };
+            Entry { state: State::Open, presented: None, expect, what, asked_at_ms: now_ms };
         let before = self.entries.insert((client.to_owned(), id.to_owned()), entry);
         assert!(before.is_none(), "{client} used the id {id} twice");
+    }
+
+    /// The request `id` of `client` presents a request state that was given to it.
+    pub fn presents(&mut self, client: &str, id: &str, state: &str) {
+        let entry = self.entries.get_mut(&(client.to_owned(), id.to_owned()));
+        entry.expect("it was just asked").presented = Some(state.to_owned());
+        self.states.entry(state.to_owned()).or_default().tries += 1;
+    }
+
+    /// The answer to a request that presented a state came, or never will.
+    fn presented(&mut self, client: &str, id: &str, served: Option<bool>) {
+        let key = (client.to_owned(), id.to_owned());
+        let taken = self.entries.get_mut(&key).and_then(|entry| entry.presented.take());
+        let Some(state) = taken else { return };
+        let known = self.states.entry(state.clone()).or_default();
+        known.served += usize::from(served == Some(true));
+        known.unknown += usize::from(served.is_none());
+        if known.served > 1 {
+            self.violation(format!("{client} was served twice for the request state {state}"));
+        }
+    }
+
+    /// A request was answered with a demand for input: what it presented served it.
+    pub fn served(&mut self, client: &str, id: &str) {
+        self.presented(client, id, Some(true));
     }
 
     /// A response came: `Ok` with a result or `Err` with an error's message.
@@ -95,8 +156,15 @@ impl Ledger {
         };
         let (was, what) = (entry.state, entry.what.clone());
         entry.state = State::Done;
+        // An error may be the answer of a call that was resumed.
+        let used_up = |why: &String| why.contains("requestState");
+        let served = match &answer {
+            Ok(_) => Some(true),
+            Err(why) => used_up(why).then_some(false),
+        };
         let fits = entry.expect.fits(&answer);
         let expected = format!("{:?}", entry.expect);
+        self.presented(client, id, served);
         match was {
             State::Done => self.violation(format!("{client} got two answers to {id} ({what})")),
             State::Withdrawn => {}
@@ -120,6 +188,7 @@ impl Ledger {
         {
             entry.state = State::Withdrawn;
             self.tally.cancelled += 1;
+            self.presented(client, id, None);
         }
     }
 
@@ -130,6 +199,7 @@ impl Ledger {
             entry.state = State::Withdrawn;
             self.tally.lost += 1;
             let what = entry.what.clone();
+            self.presented(client, id, None);
             if self.strict {
                 self.violation(format!("{client} lost {id} ({what}) though nothing fails"));
             }
@@ -148,6 +218,10 @@ impl Ledger {
         for text in silent {
             self.violation(text);
         }
+        let never = |it: &&Presented| it.tries > 0 && it.served == 0 && it.unknown == 0;
+        if self.strict && self.states.values().any(|it| never(&it)) {
+            self.violation("a request state was presented and served nobody");
+        }
         let Tally { asked, answered, refused, cancelled, lost } = self.tally;
         if self.violations.is_empty() && asked != answered + refused + cancelled + lost {
             self.violation(format!("the books do not add up: {:?}", self.tally));
@@ -163,12 +237,22 @@ pub struct Answer {
 }
 
 impl Expect {
+    /// The texts that may be the answer.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Expect::Text(text) => vec![text.clone()],
+            Expect::AnyOf(texts) | Expect::Race(texts, _) => texts.clone(),
+            Expect::ToolError(_) | Expect::Error(_) | Expect::Result => Vec::new(),
+        }
+    }
+
     fn fits(&self, answer: &Result<Answer, String>) -> bool {
         match (self, answer) {
             (Expect::Text(text), Ok(answer)) => !answer.is_error && answer.text == *text,
-            (Expect::Either(one, other), Ok(answer)) => {
-                !answer.is_error && (answer.text == *one || answer.text == *other)
+            (Expect::AnyOf(texts) | Expect::Race(texts, _), Ok(answer)) => {
+                !answer.is_error && texts.contains(&answer.text)
             }
+            (Expect::Race(_, refusal), Err(message)) => message.contains(refusal),
             (Expect::ToolError(text), Ok(answer)) => answer.is_error && answer.text == *text,
             (Expect::Error(text), Err(message)) => message.contains(text),
             (Expect::Result, Ok(_)) => true,

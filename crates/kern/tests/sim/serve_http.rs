@@ -157,6 +157,10 @@ impl HttpServer {
         }
         let outs = self.backend.message(context, place, &message);
         self.send(context, outs);
+        if std::mem::take(&mut self.backend.dying) {
+            self.leave(link);
+            return context.reset(link);
+        }
         if method == "notifications/cancelled" {
             let withdrawn = words::id_text(&message["params"]["requestId"]);
             self.end_streams(context, place, Some(&withdrawn));

@@ -33,6 +33,15 @@ impl LineServer {
         }
     }
 
+    /// Ends in the middle of everything.
+    fn die(&mut self, context: &mut Context<'_>, link: Link) {
+        self.leave(link);
+        match context.pid() {
+            Some(_) => context.exit(1),
+            None => context.reset(link),
+        }
+    }
+
     fn leave(&mut self, link: Link) {
         if let Some(place) = self.place(link) {
             self.links.remove(&place);
@@ -55,6 +64,9 @@ impl Actor for LineServer {
                 Ok(message @ Value::Object(_)) => {
                     let outs = self.backend.message(context, place, &message);
                     self.send(context, outs);
+                    if std::mem::take(&mut self.backend.dying) {
+                        return self.die(context, link);
+                    }
                 }
                 _ => {
                     let text = String::from_utf8_lossy(&line).into_owned();

@@ -12,21 +12,21 @@ use crate::words::{self, meta_key};
 impl Brain {
     /// A message came. What comes back is to be sent: an answer to a question, or a request again,
     /// with the input it lacked.
-    pub fn heard(&mut self, context: &mut Context<'_>, message: &Value) -> Option<Value> {
+    pub fn heard(&mut self, context: &mut Context<'_>, message: &Value) -> Vec<Value> {
         self.show(context, "hears", message);
         let method = message.get("method").and_then(Value::as_str);
         match (method, message.get("id")) {
-            (Some(method), Some(id)) => Some(self.asked(method, id, message)),
+            (Some(method), Some(id)) => vec![self.asked(method, id, message)],
             (Some(method), None) => {
                 self.notified(method, &message["params"]);
-                None
+                Vec::new()
             }
             (None, Some(id)) if !id.is_null() => {
                 self.answered(context, &words::id_text(id), message)
             }
             _ => {
                 self.violation(&format!("got {message}"));
-                None
+                Vec::new()
             }
         }
     }
@@ -108,7 +108,7 @@ impl Brain {
         }
     }
 
-    fn answered(&mut self, context: &mut Context<'_>, key: &str, message: &Value) -> Option<Value> {
+    fn answered(&mut self, context: &mut Context<'_>, key: &str, message: &Value) -> Vec<Value> {
         self.listens.remove(key);
         let open = self.open.remove(key);
         let result = &message["result"];
@@ -116,7 +116,7 @@ impl Brain {
             && result["resultType"] == "input_required"
         {
             let open = open.clone();
-            return Some(self.retry(context, key, open, result));
+            return self.retry(context, key, open, result);
         }
         let typed = message.get("result").is_none() || result["resultType"] == "complete";
         if self.is_modern() && !typed && open.is_some() {
@@ -127,18 +127,25 @@ impl Brain {
             None => Ok(Answer { text: text_in(result), is_error: result["isError"] == true }),
         };
         self.ledger.borrow_mut().answered(&self.name, key, answer);
-        let open = open?;
+        let Some(open) = open else { return Vec::new() };
         let read = &result["contents"][0]["uri"];
         if open.method == "resources/read" && !read.is_null() && *read != open.params["uri"] {
             self.violation(&format!("read {}, got the contents of {read}", open.params["uri"]));
         }
-        self.gather(context, &open, result)
+        self.gather(context, &open, result).into_iter().collect()
     }
 
     /// Asks again with the input; the first request counts as answered.
-    fn retry(&mut self, context: &mut Context<'_>, key: &str, open: Open, result: &Value) -> Value {
+    fn retry(
+        &mut self,
+        context: &mut Context<'_>,
+        key: &str,
+        open: Open,
+        result: &Value,
+    ) -> Vec<Value> {
         {
             let mut ledger = self.ledger.borrow_mut();
+            ledger.served(&self.name, key);
             ledger.cancelled(&self.name, key);
             ledger.answered(&self.name, key, Err("input required".into()));
         }
@@ -147,7 +154,7 @@ impl Brain {
         if !self.is_modern() || !may {
             self.violation(&format!("{} wants input: {result}", open.what));
         }
-        let mut params = open.params;
+        let mut params = open.params.clone();
         let mut responses = json!({});
         for (name, request) in result["inputRequests"].as_object().into_iter().flatten() {
             responses[name] = self.input(&request["params"]);
@@ -156,7 +163,10 @@ impl Brain {
         if let Some(state) = result.get("requestState") {
             params["requestState"] = state.clone();
         }
-        self.ask(context, &open.method, params, open.expect)
+        if open.what.contains("ask") {
+            return self.come_back(context, open, params);
+        }
+        vec![self.ask(context, &open.method, params, open.expect)]
     }
 
     /// Collects the pages of a list; asks for the next.

@@ -4,6 +4,7 @@
 //! from lists, asks at random, answers what it is asked, and books everything in the ledger.
 //! Payloads are unique, so an answer or a notification of somebody else is recognised.
 
+mod back;
 mod hears;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kern_reactor::driver::sim::{Context, Rng};
 use serde_json::{Value, json};
 
-use crate::backend::UNABLE;
+use crate::backend::{REFUSED, UNABLE, UNANSWERED};
 use crate::ledger::{self, Expect};
 use crate::words::{self, MODERN, meta_key, notification};
 
@@ -41,6 +42,8 @@ pub struct Brain {
     pub revision: &'static str,
     /// How many more requests it will make of its own will.
     pub budget: usize,
+    /// Who the gateway takes it for.
+    pub principal: String,
     /// Servers whose tools must be in a complete list.
     pub servers: BTreeSet<String>,
     ledger: ledger::Shared,
@@ -53,6 +56,8 @@ pub struct Brain {
     ever_listened: BTreeSet<String>,
     /// Requests that stay open by their nature (`subscriptions/listen`), acknowledged or not.
     listens: BTreeMap<String, bool>,
+    /// What it will ask another time.
+    later: Vec<back::Later>,
     pub updates: usize,
 }
 
@@ -65,6 +70,7 @@ impl Brain {
             name: name.to_owned(),
             revision,
             budget,
+            principal: name.to_owned(),
             servers: BTreeSet::new(),
             ledger: ledger.clone(),
             next_id: 0,
@@ -75,6 +81,7 @@ impl Brain {
             ever_subscribed: BTreeSet::new(),
             ever_listened: BTreeSet::new(),
             listens: BTreeMap::new(),
+            later: Vec::new(),
             updates: 0,
         }
     }
@@ -164,6 +171,9 @@ impl Brain {
 
     /// What to ask next: a list not seen yet, else anything. `None` when the budget is spent.
     pub fn next(&mut self, context: &mut Context<'_>) -> Option<Value> {
+        if let Some(message) = self.put_off_until_now(context) {
+            return Some(message);
+        }
         self.budget = self.budget.checked_sub(1)?;
         let missing = LISTS.iter().find(|(_, member)| {
             !self.listed.contains_key(member) && !self.gathering.contains_key(member)
@@ -179,6 +189,7 @@ impl Brain {
             2..=4 => self.read(context),
             5 | 6 => self.get_prompt(context),
             7 => self.subscribe(context),
+            8 if self.is_modern() => self.steal(context).or_else(|| self.call(context)),
             _ => self.call(context),
         };
         // Where something is not known, any request that always works will do.
@@ -213,9 +224,13 @@ impl Brain {
             // Only servers of the new era have it, and clients of both eras can be asked.
             "input" if self.elicits() => Expect::Text(format!("{text}|{payload}!")),
             "input" => Expect::Text(format!("{text}|{UNABLE}")),
-            // Whether an old server may ask a client of another era, or of many, is the gateway's
-            // to say.
-            "ask" => Expect::Either(format!("{text}|{payload}!"), format!("{text}|{UNABLE}")),
+            // Only servers of the old era have it, and their clients of both eras can be asked.
+            "ask" if !self.elicits() => Expect::Text(format!("{text}|{UNABLE}")),
+            "ask" if self.ledger.borrow().strict => Expect::Text(format!("{text}|{payload}!")),
+            "ask" => {
+                let heard = [&format!("{payload}!"), UNANSWERED, REFUSED];
+                Expect::AnyOf(heard.map(|heard| format!("{text}|{heard}")).to_vec())
+            }
             "big" => Expect::Text(format!("{text}{}", "x".repeat(30 << 10))),
             _ => Expect::Text(text),
         };
@@ -287,6 +302,42 @@ impl Brain {
             self.withdraw(&key);
         }
         self.subscribed.clear();
+        self.later.clear();
+    }
+
+    /// Whether a request waits for its answer.
+    pub fn is_open(&self, key: &str) -> bool {
+        self.open.contains_key(key)
+    }
+
+    /// Counts what a run exercised.
+    pub fn saw(&self, what: &'static str) {
+        *self.ledger.borrow_mut().saw.entry(what).or_default() += 1;
+    }
+
+    pub fn is_strict(&self) -> bool {
+        self.ledger.borrow().strict
+    }
+
+    /// Whether its server can do a call without a client to ask.
+    pub fn may_leave(&self, key: &str) -> bool {
+        let asks = |what: &str| what.contains("ask") || what.contains("input");
+        self.open.get(key).is_some_and(|it| it.method == "tools/call" && !asks(&it.what))
+    }
+
+    /// Goes away from a call of the old era, which goes on.
+    pub fn leave_running(&mut self, key: &str) {
+        let Some(open) = self.forget(key) else { return };
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.cancelled(&self.name, key);
+        let payload = open.params["arguments"]["payload"].as_str().unwrap_or_default();
+        ledger.left_running.insert(payload.to_owned());
+    }
+
+    /// Its session is over, and so are its calls.
+    pub fn disown(&mut self) {
+        let own = format!("{}#", self.name);
+        self.ledger.borrow_mut().left_running.retain(|payload| !payload.starts_with(&own));
     }
 
     pub fn withdraw(&mut self, key: &str) -> Value {
@@ -307,7 +358,7 @@ impl Brain {
 
     /// Whether all that is open are streams that stay open.
     pub fn only_listens(&self) -> bool {
-        self.open.keys().all(|key| self.listens.contains_key(key))
+        self.later.is_empty() && self.open.keys().all(|key| self.listens.contains_key(key))
     }
 
     fn forget(&mut self, key: &str) -> Option<Open> {
@@ -333,5 +384,6 @@ impl Brain {
             self.lose(&key);
         }
         self.subscribed.clear();
+        self.later.clear();
     }
 }
