@@ -124,7 +124,8 @@ impl<P: Send + 'static> Io<P> {
         let stream = self.streams.get_mut(key).expect("the caller has the stream");
         stream.in_flight = bytes;
         stream.sending = true;
-        if let Some((batch, result)) = self.driver.send(key, batch) {
+        let prompt = stream.awaits_sent();
+        if let Some((batch, result)) = self.driver.send(key, batch, prompt) {
             self.sent(key, batch, result);
         }
     }

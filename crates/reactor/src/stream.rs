@@ -131,6 +131,16 @@ impl Stream {
         self.queued_bytes() > self.watermarks.high_bytes
     }
 
+    /// Whether something happens as soon as the batch in flight has left: the sending direction ends,
+    /// the app hears of room in the queue, or more is sent.
+    pub(crate) fn awaits_sent(&self) -> bool {
+        self.phase != Phase::Open
+            || self.finish == Finish::Asked
+            || self.above
+            || !self.pieces.is_empty()
+            || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
     pub(crate) fn set_watermarks(&mut self, watermarks: Watermarks) {
         self.watermarks = watermarks;
         self.above |= self.is_full();

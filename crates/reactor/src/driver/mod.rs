@@ -265,7 +265,10 @@ pub trait Driver {
     fn receive(&mut self, stream: Key, on: bool);
     /// Hands a batch over. `Some` gives it back at once: everything has left already (or failed), and
     /// no [`Completion::Sent`] follows.
-    fn send(&mut self, stream: Key, batch: Batch) -> Option<(Batch, io::Result<()>)>;
+    ///
+    /// Where nothing depends on it (not `prompt`), `Sent` need not end the next [`Driver::wait`]:
+    /// once all has left, it may come out only when that ends for another reason.
+    fn send(&mut self, stream: Key, batch: Batch, prompt: bool) -> Option<(Batch, io::Result<()>)>;
     /// Ends the sending direction (FIN, closed stdin). Only called with no batch in flight.
     fn finish(&mut self, stream: Key);
     /// Drops the stream at once.

@@ -108,7 +108,7 @@ impl Rig {
     }
 
     pub(crate) fn send_pieces(&mut self, stream: Key, pieces: Vec<Piece>) {
-        if let Some((_, result)) = self.driver.send(stream, Batch { pieces }) {
+        if let Some((_, result)) = self.driver.send(stream, Batch { pieces }, true) {
             self.sent(stream, result);
         }
     }

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod lazy;
 mod support;
 
 use std::io::{Read, Write};
@@ -46,7 +47,7 @@ fn a_thousand_connections_are_answered_and_leave_nothing_behind() {
                     next += 1;
                 }
                 Completion::Received { stream, chunk } => {
-                    assert!(driver.send(stream, owned(&chunk)).is_none());
+                    assert!(driver.send(stream, owned(&chunk), stream.slot % 2 == 0).is_none());
                 }
                 Completion::ReadEnded { stream, result } => {
                     result.unwrap();
@@ -89,7 +90,7 @@ fn a_slow_reader_gets_every_byte_of_a_large_batch_in_order() {
             assert!(all == expected);
             theirs
         });
-        assert!(driver.send(key(1), batch).is_none());
+        assert!(driver.send(key(1), batch, true).is_none());
         pump(driver, |_, completion| match completion {
             Completion::Sent { batch, result, .. } => {
                 result.unwrap();
@@ -233,7 +234,7 @@ fn closing_with_everything_in_flight_reports_nothing_and_leaks_nothing() {
                 others.push(pair(driver, name));
                 // More than the socket holds, so that the send stays in flight.
                 let pieces = (0..4).map(|_| Piece::Owned(vec![7; 400_000])).collect();
-                assert!(driver.send(name, Batch { pieces }).is_none());
+                assert!(driver.send(name, Batch { pieces }, slot % 3 == 0).is_none());
             }
             for other in others.iter_mut().take(10) {
                 other.write_all(b"unread").unwrap();
@@ -261,7 +262,7 @@ fn dropping_a_busy_driver_ends_cleanly_and_frees_its_addresses() {
             let _client = TcpStream::connect(address).unwrap();
             let mut other = pair(&mut driver, key(1));
             other.write_all(b"unread").unwrap();
-            assert!(driver.send(key(1), owned(&vec![7; 4 << 20])).is_none());
+            assert!(driver.send(key(1), owned(&vec![7; 4 << 20]), settings == small()).is_none());
             driver.connect(key(2), &Address::Tcp("10.255.255.1:9".parse().unwrap())).unwrap();
             let command = Command {
                 program: "sleep".into(),
@@ -378,7 +379,7 @@ fn a_child_speaks_hears_and_ends() {
         };
         driver.spawn(key(0), key(1), key(2), &command).unwrap();
         let text: Vec<u8> = (0..300_000).map(|i| (i % 249) as u8).collect();
-        assert!(driver.send(key(1), owned(&text)).is_none());
+        assert!(driver.send(key(1), owned(&text), true).is_none());
         let (mut out, mut errors, mut left) = (Vec::new(), Vec::new(), 3);
         pump(driver, |driver, completion| {
             match completion {
@@ -435,7 +436,7 @@ fn a_refused_connection_frees_its_key_and_a_made_one_talks() {
             match completion {
                 Completion::Connected { stream, result } => {
                     result.unwrap();
-                    assert!(driver.send(stream, owned(b"hello")).is_none());
+                    assert!(driver.send(stream, owned(b"hello"), true).is_none());
                 }
                 Completion::Accepted { socket, .. } => driver.adopt(key(2), socket).unwrap(),
                 Completion::Received { stream, chunk } => {

@@ -382,7 +382,12 @@ impl Driver for Portable {
         }
     }
 
-    fn send(&mut self, stream: Key, batch: Batch) -> Option<(Batch, io::Result<()>)> {
+    fn send(
+        &mut self,
+        stream: Key,
+        batch: Batch,
+        _prompt: bool,
+    ) -> Option<(Batch, io::Result<()>)> {
         match self.stream(stream) {
             Some((_, stream)) => stream.send(batch),
             None => Some((batch, Err(io::ErrorKind::NotConnected.into()))),

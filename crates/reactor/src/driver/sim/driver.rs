@@ -326,7 +326,12 @@ impl Driver for SimDriver {
         }
     }
 
-    fn send(&mut self, stream: Key, batch: Batch) -> Option<(Batch, io::Result<()>)> {
+    fn send(
+        &mut self,
+        stream: Key,
+        batch: Batch,
+        _prompt: bool,
+    ) -> Option<(Batch, io::Result<()>)> {
         let mut state = self.world.state.borrow_mut();
         let Some((id, side)) = self.held(&state, stream) else {
             return Some((batch, Err(io::ErrorKind::NotConnected.into())));

@@ -124,7 +124,7 @@ impl Echo {
         known.sending = true;
         let bytes: Vec<u8> = known.queue.drain(..).collect();
         let batch = Batch { pieces: vec![Piece::Owned(bytes)] };
-        if let Some((_, result)) = self.driver.send(stream, batch) {
+        if let Some((_, result)) = self.driver.send(stream, batch, true) {
             self.sent(stream, result.is_ok());
         }
     }
@@ -290,7 +290,7 @@ fn a_slow_reader_holds_the_writer_up() {
     driver.connect(stream, &to).expect("connecting starts");
     let length = 3 << 20;
     let batch = Batch { pieces: vec![Piece::Owned(vec![b'x'; length])] };
-    assert!(driver.send(stream, batch).is_none());
+    assert!(driver.send(stream, batch, true).is_none());
     let mut completions = Vec::new();
     let mut wait_until = |seconds: u64, driver: &mut SimDriver| {
         let end = Instant::from_nanos(seconds * 1_000_000_000);
@@ -339,7 +339,7 @@ fn a_child_answers_and_ends_with_its_input() {
     let (mut runner, log, echo) = start_cat(&world);
     let batch = Batch { pieces: vec![Piece::Owned(b"meow".to_vec())] };
     if let Some(echo) = echo.borrow_mut().as_mut() {
-        assert!(echo.driver.send(PIPES, batch).is_none_or(|(_, result)| result.is_ok()));
+        assert!(echo.driver.send(PIPES, batch, true).is_none_or(|(_, result)| result.is_ok()));
     }
     runner.run_for(Duration::from_secs(1));
     assert_eq!(log.borrow().output, b"meow");

@@ -73,6 +73,10 @@ pub struct Uring {
     ready: Vec<Completion>,
     /// Completions taken from the ring and not yet looked at; empty between waits.
     done: Vec<Done>,
+    /// Streams with sends that complete only if they fail, not yet known to have ended.
+    unsaid: Vec<Key>,
+    /// The last look left some of these open.
+    inconclusive: bool,
     /// Records of sends for reuse; boxes, because the kernel may read a record where it is.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<send::Outgoing>>,
@@ -117,6 +121,8 @@ impl Uring {
             paused: Vec::new(),
             ready: Vec::new(),
             done: Vec::with_capacity(REAP_MAX),
+            unsaid: Vec::new(),
+            inconclusive: false,
             spare: Vec::new(),
             reads_many: extras.reads_many,
             entropy: Entropy::default(),
@@ -144,7 +150,7 @@ impl Uring {
             Op::Register => self.registered(entry, done),
             Op::Receive => self.received(entry, done, out),
             Op::Readable => self.readable(entry),
-            Op::Send => self.sent(entry, done, out),
+            Op::Send | Op::SendNow => self.sent(entry, done, out),
             Op::Writable => self.writable(entry),
             Op::Exit => self.exited(entry, out),
         }
@@ -153,7 +159,7 @@ impl Uring {
     /// Hands over, sleeps, and takes completions. `true`: another thread woke us.
     fn pass(&mut self, until: Option<Instant>, out: &mut Vec<Completion>) -> io::Result<bool> {
         let sleep = match until {
-            _ if !out.is_empty() => Sleep::No,
+            _ if !out.is_empty() || self.inconclusive => Sleep::No,
             None => Sleep::Ever,
             Some(until) => match until.since(monotonic()) {
                 Duration::ZERO => Sleep::No,
@@ -170,6 +176,7 @@ impl Uring {
             self.complete(done, out);
         }
         self.done = batch;
+        self.conclude(out);
         Ok(woken)
     }
 
@@ -194,6 +201,7 @@ impl Uring {
                     self.complete(done, &mut ignored);
                 }
             }
+            self.conclude(&mut ignored);
             debug_assert!(ignored.is_empty(), "what is shut reports nothing");
             if left.is_zero() && !self.ring.is_idle() {
                 return false;
@@ -307,8 +315,8 @@ impl Driver for Uring {
         }
     }
 
-    fn send(&mut self, stream: Key, batch: Batch) -> Option<(Batch, io::Result<()>)> {
-        self.hand_over(stream, batch)
+    fn send(&mut self, stream: Key, batch: Batch, prompt: bool) -> Option<(Batch, io::Result<()>)> {
+        self.hand_over(stream, batch, prompt)
     }
 
     fn finish(&mut self, stream: Key) {

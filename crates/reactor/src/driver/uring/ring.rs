@@ -2,7 +2,8 @@
 //!
 //! Invariants: submission never fails and never blocks: what does not fit the kernel's queue waits
 //! in memory, in order. Every counted operation ends with exactly one completion without `MORE`, so
-//! `in_flight` is zero exactly when the kernel holds none of our memory.
+//! `in_flight` is zero exactly when the kernel holds none of our memory but that of operations it does
+//! as it takes them.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -136,6 +137,27 @@ impl Ring {
     pub(super) unsafe fn push(&mut self, entry: Entry, token: Token) {
         self.in_flight += 1;
         self.enqueue(entry.user_data(token.bits()));
+    }
+
+    /// Hands over, at the next [`Ring::enter`], an operation that the kernel does as it takes it and
+    /// that completes only if it fails. It is counted nowhere.
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to must stay valid and in place until [`Ring::is_through`] is true, or
+    /// the completion of `token` was reaped.
+    pub(super) unsafe fn push_now(&mut self, entry: Entry, token: Token) {
+        self.enqueue(entry.user_data(token.bits()).flags(Flags::SKIP_SUCCESS));
+    }
+
+    /// Whether the kernel took every operation, and every completion it has posted was reaped: a
+    /// [`Ring::push_now`] without a completion has succeeded.
+    pub(super) fn is_through(&mut self) -> bool {
+        let taken = {
+            let queue = self.uring.submission();
+            queue.is_empty() && !queue.cq_overflow()
+        };
+        taken && self.waiting.is_empty() && self.uring.completion().is_empty()
     }
 
     fn enqueue(&mut self, entry: Entry) {
@@ -280,7 +302,7 @@ impl Ring {
                 buffer: cqueue::buffer_select(flags),
                 more: cqueue::more(flags),
             };
-            if !done.more && done.token != Token::own(Op::Forgotten) {
+            if !done.more && !matches!(done.token.split().0, Op::Forgotten | Op::SendNow) {
                 self.in_flight -= 1;
             }
             into.push(done);

@@ -3,6 +3,10 @@
 //! One piece by `SEND` (or `WRITE` for pipes), several by `SENDMSG` (`WRITEV`), repeated until all of
 //! it is gone.
 //!
+//! Where the core does not wait for the end, the first attempt at a socket takes what fits and
+//! completes only if that was not all: so one system call can both send an answer and sleep until
+//! the next request, where the completion of a send would end that sleep.
+//!
 //! Invariant: an [`Outgoing`] is boxed, owned by its stream and not touched from the moment an
 //! operation that points into it is pushed until that operation completed.
 #![allow(unsafe_code)]
@@ -72,8 +76,9 @@ impl Outgoing {
         true
     }
 
-    /// The operation that sends what is left to `file`. Points into `self`.
-    pub(super) fn operation(&mut self, file: File, socket: bool) -> Entry {
+    /// The operation that sends what is left to `file`, or, to a socket, what of it fits `now`. Points
+    /// into `self`.
+    pub(super) fn operation(&mut self, file: File, socket: bool, now: bool) -> Entry {
         self.vectors.clear();
         let mut offset = self.offset;
         let mut room = SEND_MAX_BYTES;
@@ -91,11 +96,13 @@ impl Outgoing {
                 break;
             }
         }
+        // `WAITALL` makes a short send a failed one, which completes also where success does not.
+        let wait = if now { libc::MSG_DONTWAIT } else { 0 };
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait;
         let vectors = &self.vectors;
         if let [only] = vectors.as_slice() {
             let (base, len) = (only.iov_base.cast_const().cast::<u8>(), only.iov_len as u32);
             return if socket {
-                let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
                 on!(file, |target| opcode::Send::new(target, base, len).flags(flags).build())
             } else {
                 on!(file, |target| opcode::Write::new(target, base, len).offset(u64::MAX).build())
@@ -105,8 +112,7 @@ impl Outgoing {
             self.message.msg_iov = vectors.as_ptr().cast_mut();
             self.message.msg_iovlen = vectors.len();
             let message = ptr::from_ref(&self.message);
-            let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
-            on!(file, |target| opcode::SendMsg::new(target, message).flags(flags).build())
+            on!(file, |target| opcode::SendMsg::new(target, message).flags(flags as u32).build())
         } else {
             let (base, count) = (vectors.as_ptr(), vectors.len() as u32);
             on!(file, |target| opcode::Writev::new(target, base, count).offset(u64::MAX).build())
@@ -155,7 +161,7 @@ mod tests {
             outgoing.load(Batch { pieces: pieces.into() });
             let mut sent = 0;
             loop {
-                outgoing.operation(File::Plain(0), true);
+                outgoing.operation(File::Plain(0), true, false);
                 let offered: usize = outgoing.vectors.iter().map(|vector| vector.iov_len).sum();
                 assert_eq!(offered, total - sent);
                 let now = step.min(total - sent);

@@ -28,13 +28,15 @@ pub(super) enum Op {
     Readable,
     /// Send or write.
     Send,
+    /// Sends what fits at once; completes only if that was not all.
+    SendNow,
     /// Waits until a non-blocking descriptor is writable.
     Writable,
     /// A child's end.
     Exit,
 }
 
-const OPS: [Op; 11] = [
+const OPS: [Op; 12] = [
     Op::Forgotten,
     Op::Wake,
     Op::Signals,
@@ -44,6 +46,7 @@ const OPS: [Op; 11] = [
     Op::Receive,
     Op::Readable,
     Op::Send,
+    Op::SendNow,
     Op::Writable,
     Op::Exit,
 ];

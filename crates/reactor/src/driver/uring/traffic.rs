@@ -109,7 +109,7 @@ impl Uring {
             Ok(_) => {
                 out.push(Completion::Connected { stream: name, result: Ok(()) });
                 if stream.outgoing.is_some() {
-                    self.push_send(entry);
+                    self.push_send(entry, false);
                 }
                 self.look_after(entry);
             }
@@ -122,7 +122,12 @@ impl Uring {
     }
 
     /// Takes a batch over, or gives it back.
-    pub(super) fn hand_over(&mut self, name: Key, batch: Batch) -> Option<(Batch, io::Result<()>)> {
+    pub(super) fn hand_over(
+        &mut self,
+        name: Key,
+        batch: Batch,
+        prompt: bool,
+    ) -> Option<(Batch, io::Result<()>)> {
         let entry = self.streams.find(name);
         let Some(stream) = entry.and_then(|entry| self.streams.get(entry)) else {
             return Some((batch, Err(io::ErrorKind::NotConnected.into())));
@@ -138,22 +143,55 @@ impl Uring {
         outgoing.load(batch);
         stream.outgoing = Some(outgoing);
         if stream.connecting.is_none() {
-            self.push_send(entry.expect("found above"));
+            self.push_send(entry.expect("found above"), !prompt);
         }
         None
     }
 
-    /// Hands over what is left of the batch.
-    fn push_send(&mut self, entry: Key) {
+    /// Hands over what is left of the batch; `now` where its end need not be told.
+    fn push_send(&mut self, entry: Key, now: bool) {
         let stream = self.streams.get(entry).expect("the caller has just seen it");
         let (file, socket) = stream.output().expect("sends need an output");
         let outgoing = stream.outgoing.as_mut().expect("sends need a batch");
-        let operation = outgoing.operation(file, socket);
-        stream.sending = Some(Op::Send);
+        // A pipe may tell later than it is asked that it took nothing.
+        let now = now && socket;
+        let operation = outgoing.operation(file, socket, now);
+        let op = if now { Op::SendNow } else { Op::Send };
+        stream.sending = Some(op);
         stream.operations += 1;
         // SAFETY: the operation points into the boxed record and the batch it owns; both stay in the
-        // entry, untouched, until the send completed.
-        unsafe { self.ring.push(operation, Token::new(Op::Send, entry)) };
+        // entry, untouched, until the send completed or `conclude` found the ring to be through.
+        unsafe {
+            match now {
+                true => self.ring.push_now(operation, Token::new(op, entry)),
+                false => self.ring.push(operation, Token::new(op, entry)),
+            }
+        }
+        if now {
+            self.unsaid.push(entry);
+        }
+    }
+
+    /// Sends that complete only if not all left: once the ring is through, the rest have ended well.
+    pub(super) fn conclude(&mut self, out: &mut Vec<Completion>) {
+        self.inconclusive = !self.unsaid.is_empty() && !self.ring.is_through();
+        if self.inconclusive {
+            return;
+        }
+        let mut unsaid = std::mem::take(&mut self.unsaid);
+        for entry in unsaid.drain(..) {
+            let Some(stream) = self.streams.get(entry) else { continue };
+            // Others have completed.
+            if stream.sending == Some(Op::SendNow) {
+                stream.sending = None;
+                stream.operations -= 1;
+                match stream.name {
+                    Some(name) => self.batch_ended(entry, name, Ok(()), out),
+                    None => self.bury(entry),
+                }
+            }
+        }
+        self.unsaid = unsaid;
     }
 
     /// A send completed.
@@ -165,10 +203,21 @@ impl Uring {
         let outgoing = stream.outgoing.as_mut().expect("kept until the send completed");
         let result = match judge(outgoing, done.value()) {
             Progress::Ended(result) => result,
-            Progress::More => return self.push_send(entry),
+            Progress::More => return self.push_send(entry, false),
             Progress::Full => return self.await_writable(entry),
         };
-        let mut outgoing = stream.outgoing.take().expect("seen above");
+        self.batch_ended(entry, name, result, out);
+    }
+
+    fn batch_ended(
+        &mut self,
+        entry: Key,
+        name: Key,
+        result: io::Result<()>,
+        out: &mut Vec<Completion>,
+    ) {
+        let stream = self.streams.get(entry).expect("the caller has just seen it");
+        let mut outgoing = stream.outgoing.take().expect("kept until the send completed");
         let batch = outgoing.unload();
         out.push(Completion::Sent { stream: name, batch, result });
         self.keep(outgoing);
@@ -192,7 +241,7 @@ impl Uring {
         if stream.name.is_none() {
             return self.bury(entry);
         }
-        self.push_send(entry);
+        self.push_send(entry, false);
     }
 
     fn keep(&mut self, outgoing: Box<Outgoing>) {
@@ -227,7 +276,8 @@ impl Uring {
         stream.held.clear();
         let receiving = if stream.cancelling { None } else { stream.receiving };
         let connecting = stream.connecting.as_ref().map(|_| Op::Connect);
-        for op in [receiving, stream.sending, connecting].into_iter().flatten() {
+        let sending = stream.sending.filter(|op| *op != Op::SendNow);
+        for op in [receiving, sending, connecting].into_iter().flatten() {
             self.ring.cancel(Token::new(op, entry));
         }
         for fd in stream.ends.take().into_iter().flat_map(Ends::into_fds) {
