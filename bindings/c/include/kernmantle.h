@@ -62,6 +62,10 @@ kern_status kern_ring_send(kern_ring *ring, const void *message, size_t length);
 kern_status kern_ring_push(kern_ring *ring, const void *message, size_t length);
 kern_status kern_ring_flush(kern_ring *ring);
 
+/* Puts as much of a message as there is room for, without waiting: *put says how many bytes. If that
+ * is not all, the rest must be the next thing pushed or sent; see kern_ring_arm_to_push. */
+kern_status kern_ring_try_push(kern_ring *ring, const void *message, size_t length, size_t *put);
+
 /* Waits for the next message: timeout_ms at most, for ever if negative, not at all if 0. *message
  * belongs to the ring and is good until the next kern_ring_recv or kern_ring_close. KERN_GONE comes
  * after the last message. */
@@ -72,8 +76,17 @@ kern_status kern_ring_recv(kern_ring *ring, int64_t timeout_ms, const uint8_t **
  * kern_ring_fd is readable. KERN_TIMED_OUT: something came meanwhile, receive again. */
 kern_status kern_ring_arm(kern_ring *ring);
 
+/* Like kern_ring_arm, when kern_ring_try_push has put a part: KERN_TIMED_OUT also if there is room
+ * for more, and kern_ring_fd becomes readable when there is. */
+kern_status kern_ring_arm_to_push(kern_ring *ring);
+
 /* A descriptor to poll for reading, owned by the ring; -1 for a null ring. */
 int kern_ring_fd(const kern_ring *ring);
+
+/* The same descriptor once more, for event loops that close what they wait for: the caller closes it.
+ * Such a loop may also read from it; what it reads means nothing but "receive". -1 for a null ring, or
+ * where there are no more descriptors. */
+int kern_ring_dup_fd(const kern_ring *ring);
 
 /* Says that no more will be sent. Receiving goes on. */
 kern_status kern_ring_finish(kern_ring *ring);

@@ -6,7 +6,7 @@
 #![cfg(target_os = "linux")]
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -169,6 +169,32 @@ pub unsafe extern "C" fn kern_ring_push(
 }
 
 /// # Safety
+/// As the header says of `ring` and `message`; `put` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kern_ring_try_push(
+    ring: *mut Ring,
+    message: *const u8,
+    length: usize,
+    put: *mut usize,
+) -> Status {
+    // SAFETY: as the header asks for.
+    let Some(message) = (unsafe { bytes(message, length) }) else { return Status::Usage };
+    if put.is_null() {
+        return Status::Usage;
+    }
+    let push = |ring: &mut Ring| match ring.client.try_push(message) {
+        Ok(done) => {
+            // SAFETY: may be written, as the header asks for.
+            unsafe { put.write(done) };
+            Status::Ok
+        }
+        Err(error) => Status::of(&error),
+    };
+    // SAFETY: as the header asks for.
+    unsafe { with(ring, push) }
+}
+
+/// # Safety
 /// As the header says of `ring`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kern_ring_flush(ring: *mut Ring) -> Status {
@@ -215,17 +241,29 @@ pub unsafe extern "C" fn kern_ring_recv(
     unsafe { with(ring, receive) }
 }
 
+/// What arming came to.
+fn armed(armed: Result<bool, Error>) -> Status {
+    match armed {
+        Ok(true) => Status::Ok,
+        Ok(false) => Status::TimedOut,
+        Err(error) => Status::of(&error),
+    }
+}
+
 /// # Safety
 /// As the header says of `ring`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kern_ring_arm(ring: *mut Ring) -> Status {
-    let arm = |ring: &mut Ring| match ring.client.arm() {
-        Ok(true) => Status::Ok,
-        Ok(false) => Status::TimedOut,
-        Err(error) => Status::of(&error),
-    };
     // SAFETY: as the header asks for.
-    unsafe { with(ring, arm) }
+    unsafe { with(ring, |ring| armed(ring.client.arm())) }
+}
+
+/// # Safety
+/// As the header says of `ring`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kern_ring_arm_to_push(ring: *mut Ring) -> Status {
+    // SAFETY: as the header asks for.
+    unsafe { with(ring, |ring| armed(ring.client.arm_to_push())) }
 }
 
 /// # Safety
@@ -234,6 +272,16 @@ pub unsafe extern "C" fn kern_ring_arm(ring: *mut Ring) -> Status {
 pub unsafe extern "C" fn kern_ring_fd(ring: *const Ring) -> c_int {
     // SAFETY: as the header asks for.
     unsafe { ring.as_ref() }.map_or(-1, |ring| ring.client.as_fd().as_raw_fd())
+}
+
+/// # Safety
+/// As the header says of `ring`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kern_ring_dup_fd(ring: *const Ring) -> c_int {
+    // SAFETY: as the header asks for.
+    let ring = unsafe { ring.as_ref() };
+    let own = ring.and_then(|ring| ring.client.as_fd().try_clone_to_owned().ok());
+    own.map_or(-1, IntoRawFd::into_raw_fd)
 }
 
 /// # Safety

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../include/kernmantle.h"
 
@@ -31,20 +32,38 @@ static void misuse(void) {
     CHECK(kern_ring_recv(NULL, 0, &message, &length) == KERN_USAGE);
     CHECK(kern_ring_arm(NULL) == KERN_USAGE);
     CHECK(kern_ring_finish(NULL) == KERN_USAGE);
-    CHECK(kern_ring_fd(NULL) == -1);
+    CHECK(kern_ring_arm_to_push(NULL) == KERN_USAGE);
+    CHECK(kern_ring_try_push(NULL, "x", 1, &length) == KERN_USAGE);
+    CHECK(kern_ring_fd(NULL) == -1 && kern_ring_dup_fd(NULL) == -1);
     kern_ring_close(NULL);
     for (int status = -1; status < 8; status++) CHECK(kern_status_text(status)[0] != 0);
+}
+
+/* Pushes a message as an event loop does: what comes meanwhile waits. */
+static void push(kern_ring *ring, const uint8_t *message, size_t length) {
+    size_t put;
+    CHECK(kern_ring_try_push(ring, message, length, &put) == KERN_OK);
+    for (size_t done = put; done < length; done += put) {
+        if (kern_ring_arm_to_push(ring) == KERN_OK) {
+            struct pollfd wait = {.fd = kern_ring_fd(ring), .events = POLLIN};
+            CHECK(poll(&wait, 1, 20000) == 1);
+        }
+        CHECK(kern_ring_try_push(ring, message + done, length - done, &put) == KERN_OK);
+    }
 }
 
 /* Sends every message back until the other side ends; waits as an event loop does. */
 static void echo(kern_ring *ring) {
     const uint8_t *message;
     size_t length;
+    const int own = kern_ring_dup_fd(ring);
+    CHECK(own >= 0 && own != kern_ring_fd(ring));
+    CHECK(close(own) == 0);
     for (;;) {
         kern_status status = kern_ring_recv(ring, 0, &message, &length);
         if (status == KERN_GONE) return;
         if (status == KERN_OK) {
-            CHECK(kern_ring_push(ring, message, length) == KERN_OK);
+            push(ring, message, length);
             continue;
         }
         CHECK(status == KERN_TIMED_OUT);

@@ -219,6 +219,19 @@ impl Client {
     /// # Errors
     /// [`Error::Fault`].
     pub fn arm(&mut self) -> Result<bool, Error> {
+        self.arm_for(false)
+    }
+
+    /// Like [`Client::arm`], after [`Client::try_push`] has put a part: `false` also if there is room
+    /// for more, and the descriptor becomes readable when there is.
+    ///
+    /// # Errors
+    /// As [`Client::arm`].
+    pub fn arm_to_push(&mut self) -> Result<bool, Error> {
+        self.arm_for(true)
+    }
+
+    fn arm_for(&mut self, room: bool) -> Result<bool, Error> {
         if !self.absorbed.is_empty() {
             return Ok(false);
         }
@@ -226,7 +239,7 @@ impl Client {
             Err(Error::Gone) => self.gone = true,
             other => other?,
         }
-        Ok(!self.gone && self.link.arm(true, false))
+        Ok(!self.gone && self.link.arm(true, room))
     }
 
     /// Takes pieces of one message until it is whole (`true`) or there are no more.

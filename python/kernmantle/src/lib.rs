@@ -4,7 +4,9 @@
 //! at once is refused, not corrupted.
 #![cfg(target_os = "linux")]
 
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -28,11 +30,15 @@ fn raised(error: Error) -> PyErr {
 struct Ring {
     /// `None` once closed.
     client: Mutex<Option<Client>>,
+    /// Its socket, to be shut whoever uses the ring.
+    socket: UnixStream,
 }
 
 impl Ring {
     fn new(client: Result<Client, Error>) -> PyResult<Self> {
-        Ok(Self { client: Mutex::new(Some(client.map_err(raised)?)) })
+        let client = client.map_err(raised)?;
+        let socket = UnixStream::from(client.as_fd().try_clone_to_owned()?);
+        Ok(Self { client: Mutex::new(Some(client)), socket })
     }
 
     /// Works on the ring with the interpreter's lock held: for what never waits.
@@ -73,6 +79,19 @@ impl Ring {
     /// Sends one message; waits while the ring is full.
     fn send(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
         self.waiting(py, |client| client.send(message))
+    }
+
+    /// Like `send`, but the other side is told by `flush` or the next wait: one wake for several.
+    fn push(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
+        self.waiting(py, |client| client.push(message))
+    }
+
+    /// Tells the other side of everything pushed.
+    fn flush(&self) -> PyResult<()> {
+        self.now(|client| {
+            client.flush();
+            Ok(())
+        })
     }
 
     /// Puts as much of a message into the ring as there is room for, and says how many bytes that
@@ -121,12 +140,20 @@ impl Ring {
         })
     }
 
+    /// Ends the conversation for the other side, and the waits of other threads with it: they
+    /// raise `EOFError`. For any thread, any time.
+    fn shut(&self) {
+        // Fails where the other side has ended it already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
     /// Ends the conversation.
     fn close(&self) -> PyResult<()> {
         let Ok(mut client) = self.client.try_lock() else {
             return Err(PyOSError::new_err("the ring is used by another thread now"));
         };
         drop(client.take());
+        self.shut();
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 """A ring as a transport of the official Python SDK (`mcp`), of its first and its second generation.
 
 `ring_client(path)` connects to `kern serve --ring PATH`; `ring_server()` serves in a process that kern
-started with `ring = true`. Both give the pair of streams that the SDK's own transports give.
+started with `ring = true`. Both give a pair of streams such as the SDK's own transports give. These
+read and write the ring themselves, in the task that asks: between the SDK and the ring there is no
+task, no queue and no thread, but where a message must wait for room.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -9,6 +11,7 @@ from contextlib import asynccontextmanager
 from os import PathLike
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from mcp.shared.message import SessionMessage
 
@@ -46,54 +49,124 @@ async def ring_server():
 
 @asynccontextmanager
 async def _streams(connect: Callable[[], Ring]) -> AsyncGenerator:
-    ring = await anyio.to_thread.run_sync(connect)
-    received, read_stream = anyio.create_memory_object_stream(0)
-    write_stream, sent = anyio.create_memory_object_stream(0)
-    # A send that must wait does so in a thread, and takes in what arrives meanwhile: whoever waits
-    # for the descriptor has to look again then.
-    lock, looking = anyio.Lock(), anyio.CancelScope()
-
-    async def receive() -> None:
-        nonlocal looking
-        async with received:
-            try:
-                while True:
-                    async with lock:
-                        message = ring.try_recv()
-                        armed = message is None and ring.arm()
-                    if message is not None:
-                        await received.send(_parsed(message))
-                    elif armed:
-                        with anyio.CancelScope() as looking:
-                            await anyio.wait_readable(ring.fileno())
-            except (EOFError, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError):
-                pass  # The session sees its stream end.
-
-    async def send() -> None:
-        async with sent:
-            try:
-                async for message in sent:
-                    text = message.message.model_dump_json(**_WRITTEN).encode()
-                    async with lock:
-                        put = ring.try_send(text)
-                        if put < len(text):
-                            await anyio.to_thread.run_sync(ring.send, text[put:])
-                            looking.cancel()
-            except (EOFError, OSError, anyio.ClosedResourceError):
-                await received.aclose()
-
+    shared = _Shared(await anyio.to_thread.run_sync(connect))
+    read, write = _ReadStream(shared), _WriteStream(shared)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(receive)
-            tasks.start_soon(send)
-            try:
-                yield read_stream, write_stream
-            finally:
-                tasks.cancel_scope.cancel()
+        yield read, write
     finally:
-        for stream in (received, read_stream, write_stream, sent):
-            stream.close()
-        ring.close()
+        read.close()
+        write.close()
+        shared.ring.shut()
+        with anyio.CancelScope(shield=True):
+            await shared.to_itself()
+        shared.ring.close()
+
+
+class _Shared:
+    """The ring, and who uses it."""
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        # The wait for something to read.
+        self.looking = anyio.CancelScope()
+        # Set while a thread sends what must wait for room: the ring is that thread's then. It takes
+        # in what arrives meanwhile, so that whoever waits for the descriptor has to look again.
+        self.thread: anyio.Event | None = None
+        self.broken = False
+
+    async def to_itself(self) -> None:
+        """Waits until no thread has the ring."""
+        while self.thread is not None:
+            await self.thread.wait()
+
+    async def send_rest(self, rest: bytes) -> None:
+        self.thread = thread = anyio.Event()
+        try:
+            # Half a message may not stay: whoever waits may go away, the thread goes on.
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self.ring.send, rest)
+        finally:
+            self.thread = None
+            thread.set()
+            self.looking.cancel()
+
+
+class _Stream:
+    """What both streams have in common."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def aclose(self) -> None:
+        self.close()
+        await anyio.lowlevel.checkpoint()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self.close()
+
+
+class _ReadStream(_Stream):
+    async def receive(self) -> SessionMessage | Exception:
+        shared = self._shared
+        waited = False
+        while True:
+            if shared.thread is not None:
+                await shared.to_itself()
+            if self._closed:
+                raise anyio.ClosedResourceError
+            try:
+                message = shared.ring.try_recv()
+                armed = message is None and shared.ring.arm()
+            except (EOFError, OSError):
+                raise anyio.EndOfStream from None
+            if message is not None:
+                if not waited:
+                    # Others have their turn, however fast messages come.
+                    await anyio.lowlevel.cancel_shielded_checkpoint()
+                return _parsed(message)
+            if shared.broken:
+                raise anyio.EndOfStream
+            if armed:
+                with anyio.CancelScope() as shared.looking:
+                    await anyio.wait_readable(shared.ring.fileno())
+                waited = True
+
+    def close(self) -> None:
+        super().close()
+        self._shared.looking.cancel()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+
+class _WriteStream(_Stream):
+    async def send(self, message: SessionMessage) -> None:
+        shared = self._shared
+        text = message.message.model_dump_json(**_WRITTEN).encode()
+        await shared.to_itself()
+        if self._closed:
+            raise anyio.ClosedResourceError
+        try:
+            put = shared.ring.try_send(text)
+            if put < len(text):
+                await shared.send_rest(text[put:])
+        except (EOFError, OSError):
+            shared.broken = True
+            shared.looking.cancel()
+            raise anyio.BrokenResourceError from None
 
 
 def _parsed(message: bytes) -> SessionMessage | Exception:
