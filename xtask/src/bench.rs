@@ -4,6 +4,7 @@
 //! number that may be wrong (a busy machine, a load generator at its limit) is marked as such.
 
 mod baseline;
+mod clients;
 mod contextforge;
 mod cost;
 mod effort;

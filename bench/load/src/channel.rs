@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kern_shm::{Client, Spin};
 
 use crate::answer::Answer;
-use crate::count::{Clocks, Counted};
+use crate::count::{Asked, Clocks, Counted};
 use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::question::Question;
@@ -158,7 +158,13 @@ pub(crate) fn drive(options: &Options) -> Result<Counted, String> {
                 until = clocks.at + options.duration;
                 start = Some(clocks);
             }
-            Some(start) => return Ok(clocks.counted(&start, options, latencies, sizes)),
+            Some(start) => {
+                return Ok(clocks.counted(
+                    &start,
+                    &options.servers(),
+                    Asked::new(&latencies, sizes),
+                ));
+            }
         }
     }
 }

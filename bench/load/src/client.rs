@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::answer::Answer;
-use crate::count::{Clocks, Counted};
+use crate::count::{Asked, Clocks, Counted};
 use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::pipes::Process;
@@ -206,6 +206,7 @@ pub(crate) fn drive(options: &Options, clients: &mut [Client]) -> Result<Counted
             continue;
         };
         let request_bytes = clients.first().map_or(0, |client| client.question.bytes().len());
-        return Ok(clocks.counted(&start, options, latencies, (request_bytes, answer_bytes)));
+        let asked = Asked::new(&latencies, (request_bytes, answer_bytes));
+        return Ok(clocks.counted(&start, &options.servers(), asked));
     }
 }

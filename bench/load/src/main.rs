@@ -11,6 +11,7 @@ mod answer;
 mod channel;
 mod client;
 mod count;
+mod foreign;
 mod histogram;
 mod hold;
 mod options;
@@ -43,6 +44,9 @@ fn run(options: &Options) -> Result<String, String> {
     if options.hold > 0 {
         return hold::hold(options);
     }
+    if options.client {
+        return foreign::drive(options).map(|counted| line(&counted, Duration::ZERO));
+    }
     if options.in_flight > 0 {
         return channel::drive(options).map(|counted| line(&counted, Duration::ZERO));
     }
@@ -60,8 +64,7 @@ fn run(options: &Options) -> Result<String, String> {
 /// The JSON object.
 fn line(counted: &Counted, start: Duration) -> String {
     let seconds = counted.window.as_secs_f64();
-    let requests = counted.latencies.count();
-    let us = |quantile: f64| counted.latencies.quantile(quantile) as f64 / 1000.0;
+    let [p50, p99, p999, max] = counted.asked.quantiles_us;
     format!(
         concat!(
             "{{\"requests\":{},\"seconds\":{:.6},\"p50_us\":{:.2},\"p99_us\":{:.2},",
@@ -69,18 +72,18 @@ fn line(counted: &Counted, start: Duration) -> String {
             "\"others_cpu_s\":{:.6},\"rss_kib\":{},\"answer_bytes\":{},\"request_bytes\":{},",
             "\"processes\":{},\"start_s\":{:.6}}}"
         ),
-        requests,
+        counted.asked.requests,
         seconds,
-        us(0.5),
-        us(0.99),
-        us(0.999),
-        us(1.0),
+        p50,
+        p99,
+        p999,
+        max,
         counted.server_cpu.as_secs_f64(),
         counted.load_cpu.as_secs_f64(),
         counted.others_cpu.as_secs_f64(),
         counted.rss_kib,
-        counted.answer_bytes,
-        counted.request_bytes,
+        counted.asked.answer_bytes,
+        counted.asked.request_bytes,
         counted.processes,
         start.as_secs_f64(),
     )

@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) hold: usize,
     /// How many of them are replaced in a second.
     pub(crate) churn: u64,
+    /// Whether the command is that of a client in another language, and not of a server.
+    pub(crate) client: bool,
     /// The command of a server to be led through its stdin and stdout, one for each connection;
     /// else one is asked over HTTP.
     pub(crate) command: Vec<String>,
@@ -89,6 +91,7 @@ impl Options {
             idle_sessions: 0,
             hold: 0,
             churn: 0,
+            client: false,
             command: Vec::new(),
             server_core: None,
         };
@@ -153,6 +156,7 @@ impl Options {
             "--ring" => self.ring = Some(value.into()),
             "--spin" => self.spin = Some(value.parse().map_err(drop)?),
             "--in-flight" => self.in_flight = size(1, 64)?,
+            "--client" => self.client = value.parse().map_err(drop)?,
             "--tree" => self.tree = value.parse().map_err(drop)?,
             "--idle-sessions" => self.idle_sessions = size(0, 20_000)?,
             "--hold" => self.hold = size(1, 20_000)?,
