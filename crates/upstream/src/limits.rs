@@ -11,6 +11,9 @@ pub const RESTART_LEAST: Duration = Duration::from_millis(500);
 pub const RESTART_MOST: Duration = Duration::from_secs(30);
 /// An instance that stayed up so long starts again without the waits of its past.
 pub const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// Longest `serverInfo` kept of a server, bytes: it is told to clients and stands in its card. A longer
+/// one is kept without its icons.
+pub const INFO_BYTES_MAX: usize = 64 << 10;
 /// Pages fetched of one list; a server that pages further is cut off with a warning.
 pub const PAGES_MAX: usize = 1_000;
 /// Wait between a `list_changed` and fetching the list again, so that a burst costs one fetch.

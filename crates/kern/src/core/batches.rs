@@ -156,7 +156,7 @@ impl Core {
         if ending == Ending::Open {
             return;
         }
-        if ending == Ending::More {
+        if matches!(ending, Ending::More | Ending::Lossy) {
             // Lines take an array of answers whatever was said before.
             if reply.session.is_some() && !std::mem::replace(&mut batch.streaming, true) {
                 let early = std::mem::take(&mut batch.answers);
@@ -164,7 +164,7 @@ impl Core {
                     self.deliver(io, reply, &array(&early), Ending::More);
                 }
             }
-            return self.deliver(io, reply, message, Ending::More);
+            return self.deliver(io, reply, message, ending);
         }
         let answered = matches!(ending, Ending::Answer(_));
         batch.open = batch.open.saturating_sub(1);

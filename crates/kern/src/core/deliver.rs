@@ -25,19 +25,6 @@ enum After {
 }
 
 impl Core {
-    /// Writes a progress or log message, unless the client is far behind with reading.
-    pub(super) fn deliver_if_room(&mut self, io: &mut Io, to: ReplyTo, message: &[u8]) {
-        if to.core != self.id && to.session.is_none() && to.batch.is_none() {
-            let message = Bytes::copy_from_slice(message);
-            return io.post(to.core, Post::DeliverIfRoom { to, message });
-        }
-        let carrier = self.carrier(to).filter(|carrier| carrier.core == self.id);
-        let edge = carrier.and_then(|carrier| self.edges.get(carrier.edge));
-        if edge.is_none_or(|edge| io.queued_bytes(edge.stream) <= LOSSY_BYTES_MAX) {
-            self.deliver(io, to, message, Ending::More);
-        }
-    }
-
     /// Brings a message to the client that `to` leads to, on whichever core and connection it is.
     pub(super) fn deliver(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) {
         if let Some(batch) = to.batch {
@@ -64,7 +51,13 @@ impl Core {
         }
         let Some(Edge { stream, kind, .. }) = self.edges.get_mut(to.edge) else { return };
         let stream = *stream;
-        if io.queued_bytes(stream) > UNREAD_BYTES_MAX {
+        let unread_bytes = io.queued_bytes(stream);
+        let ending = match ending {
+            Ending::Lossy if unread_bytes > LOSSY_BYTES_MAX => return,
+            Ending::Lossy => Ending::More,
+            ending => ending,
+        };
+        if unread_bytes > UNREAD_BYTES_MAX {
             tracing::warn!("a client does not read its answers: connection closed");
             self.close_edge(io, to.edge);
             io.abort(stream);
@@ -204,6 +197,7 @@ fn write_next(out: &mut Vec<u8>, http10: bool, message: &[u8], ending: Ending, m
         Ending::More | Ending::Answer(_) => write_event(out, message, http10, mark),
         Ending::Poll(retry_ms) => write_prime(out, http10, mark, Some(retry_ms)),
         Ending::Nothing | Ending::Accepted | Ending::Done | Ending::Over | Ending::Open => {}
+        Ending::Lossy => debug_assert!(false, "the connection decided whether it is written"),
     }
     if !matches!(ending, Ending::More | Ending::Open) {
         end_stream(out, http10);

@@ -73,6 +73,8 @@ pub(super) struct Flight {
     pub(super) parked: Option<Box<Parked>>,
     /// The server's session it was sent in.
     pub(super) sent_in: Option<Vec<u8>>,
+    /// When the shared server was greeted ([`super::words::Up::epoch`]) to which it was sent.
+    pub(super) epoch: u64,
     pub(super) steps: Option<Box<Steps>>,
     /// The URI as the client knows it, where its server knows another.
     pub(super) exposed_uri: Option<(String, String)>,
@@ -259,6 +261,7 @@ impl Core {
             exchange: None,
             parked: None,
             sent_in: None,
+            epoch: 0,
             steps: None,
             exposed_uri: to.uri.clone().zip(asked),
             sent_again: false,
@@ -286,8 +289,8 @@ impl Core {
         let Some(upstream) = self.upstreams.get(&id) else {
             return self.fail_flight(io, key, "the upstream was removed");
         };
-        if let (Some(leg), Health::Up(up)) = (&mut flight.leg, &upstream.health) {
-            leg.epoch = up.epoch;
+        if let Health::Up(up) = &upstream.health {
+            flight.epoch = up.epoch;
         }
         match &upstream.health {
             Health::Starting => self.park(io, key, call),

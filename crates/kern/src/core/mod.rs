@@ -312,7 +312,6 @@ impl Core {
             Post::Deliver { to, message, ending, mark } => {
                 self.write(io, to, &message, ending, mark);
             }
-            Post::DeliverIfRoom { to, message } => self.deliver_if_room(io, to, &message),
             Post::Attach { to, token, endpoint, last } => {
                 self.attach(io, to, token, endpoint.as_ref(), last.as_deref());
             }

@@ -174,7 +174,7 @@ impl Core {
                 splice.replace(span, token.to_vec());
                 let mut out = Vec::with_capacity(message.len() + token.len());
                 splice.write_into(&mut out);
-                self.deliver_if_room(io, reply, &out);
+                self.deliver(io, reply, &out, Ending::Lossy);
             }
             Method::LogMessage => {
                 let level = envelope.level.and_then(|span| json::text(span.of(message)));
@@ -186,7 +186,7 @@ impl Core {
                     None => flight.log_level.is_some_and(|least| level >= Some(least)),
                 };
                 if wanted {
-                    self.deliver_if_room(io, reply, message);
+                    self.deliver(io, reply, message, Ending::Lossy);
                 }
             }
             _ => self.deliver(io, reply, message, Ending::More),
@@ -296,10 +296,11 @@ impl Core {
             return;
         }
         if let Some(to) = self.own_stream(session).or_else(|| self.only_call(session)) {
-            match envelope.method {
-                Method::LogMessage => self.deliver_if_room(io, to, message),
-                _ => self.deliver(io, to, message, Ending::More),
-            }
+            let ending = match envelope.method {
+                Method::LogMessage => Ending::Lossy,
+                _ => Ending::More,
+            };
+            self.deliver(io, to, message, ending);
         }
     }
 

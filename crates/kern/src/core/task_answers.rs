@@ -12,7 +12,7 @@ use kern_terms::{Era, FlightId, Key, Revision};
 
 use super::flight::Flight;
 use super::task_book::Token;
-use super::words::{Ending, Post, UpstreamId};
+use super::words::{Ending, Health, Post, UpstreamId};
 use super::{Core, Io};
 
 /// Whether an answer made a task.
@@ -52,6 +52,9 @@ impl Core {
             let id = id.and_then(|span| json::text(span.of(message)));
             let id = id.filter(|id| id.len() <= TASK_ID_BYTES_MAX);
             match (id, owner) {
+                (Some(_), Some(_)) if self.is_of_before(flight) => {
+                    return Err("the server was greeted anew meanwhile, and its task is lost");
+                }
                 (Some(id), Some(session)) => self.task_book.add(session, flight.upstream, &id),
                 (None, _) if flight.all || owner.is_some() => {
                     return Err("the server made a task whose id is longer than 512 bytes");
@@ -66,6 +69,13 @@ impl Core {
             self.rename_tasks(flight, out);
         }
         Ok(())
+    }
+
+    /// Whether a shared server was greeted anew since a flight was sent to it: what it calls its tasks
+    /// may mean others now.
+    fn is_of_before(&self, flight: &Flight) -> bool {
+        let health = self.upstreams.get(&flight.upstream).map(|upstream| &upstream.health);
+        !matches!(health, Some(Health::Up(up)) if up.epoch == flight.epoch)
     }
 
     /// Notes a call that became a task, and its progress token where its server is an old one.
@@ -118,7 +128,7 @@ impl Core {
         }
         let mut out = Vec::with_capacity(message.len() + 64);
         splice.write_into(&mut out);
-        self.deliver_if_room(io, to, &out);
+        self.deliver(io, to, &out, Ending::Lossy);
     }
 
     fn rename_tasks(&self, flight: &Flight, out: &mut Vec<u8>) {

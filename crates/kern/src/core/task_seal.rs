@@ -33,7 +33,7 @@ impl Core {
     pub(super) fn shown_task(&self, flight: &Flight, own: &str) -> Option<String> {
         let upstream = self.upstreams.get(&flight.upstream)?;
         let leg = flight.leg.as_ref()?;
-        let parts = parts(flight.upstream, leg.epoch, own, leg.owner);
+        let parts = parts(flight.upstream, flight.epoch, own, leg.owner);
         let tag = self.tagger.as_ref()?.tag(&parts.each_ref().map(Vec::as_slice));
         let id = format!("{tag}.{own}");
         Some(if flight.all { tasks::exposed(&upstream.spec.name, &id) } else { id })

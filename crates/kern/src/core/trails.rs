@@ -50,7 +50,7 @@ impl Core {
     pub(super) fn say(&mut self, io: &mut Io, to: ReplyTo, message: &[u8], ending: Ending) -> bool {
         let Some(session) = to.session else { return false };
         let begins = match ending {
-            Ending::More | Ending::Poll(_) | Ending::Open => true,
+            Ending::More | Ending::Lossy | Ending::Poll(_) | Ending::Open => true,
             Ending::Answer(status) => status == 200 && !to.json,
             _ => false,
         };
@@ -66,7 +66,8 @@ impl Core {
         let Some(trail) = self.trail(session, to) else { return false };
         let (stream, carrier) = (trail.stream, trail.carrier);
         let message = Bytes::copy_from_slice(message);
-        let said = matches!(ending, Ending::More | Ending::Answer(_)).then(|| message.clone());
+        let says = matches!(ending, Ending::More | Ending::Lossy | Ending::Answer(_));
+        let said = says.then(|| message.clone());
         let (primed, now) = (self.is_primed(session), self.now);
         let id = self.replay(session, |replay, bytes_max| {
             let id = match said {
@@ -84,7 +85,7 @@ impl Core {
             self.carry(io, carrier.to, message, ending, mark);
         }
         match ending {
-            Ending::More | Ending::Open => {}
+            Ending::More | Ending::Lossy | Ending::Open => {}
             Ending::Poll(_) => self.let_go(session, to),
             _ => self.end_trail(session, to),
         }
@@ -187,14 +188,6 @@ impl Core {
             if let Some(carrier) = trail.carrier {
                 self.write(io, carrier.to, b"", Ending::Nothing, None);
             }
-        }
-    }
-
-    /// Where a message of the exchange `to` would be written now; `None` while its client is gone.
-    pub(super) fn carrier(&self, to: ReplyTo) -> Option<ReplyTo> {
-        match to.session.and_then(|session| self.trail(session, to)) {
-            Some(trail) => trail.carrier.map(|carrier| carrier.to),
-            None => Some(to),
         }
     }
 

@@ -129,6 +129,9 @@ pub struct Mark {
 pub enum Ending {
     /// More follows: a notification or a server's request.
     More,
+    /// The same of progress and logs, which a client does without that is far behind with reading. The
+    /// core of its connection knows.
+    Lossy,
     /// The answer, with its HTTP status should no stream be open yet.
     Answer(u16),
     /// It was no request: acknowledged with 202.
@@ -199,20 +202,18 @@ pub struct Leg {
     pub own: String,
     /// Who may reach the task that it creates, where an id has to prove that.
     pub owner: Principal,
-    /// When the server was greeted ([`Up::epoch`]) to which it was sent.
-    pub epoch: u64,
 }
 
 impl Leg {
     /// The first step of a task that has no id yet.
     pub fn new(step: Step, owner: Principal) -> Self {
-        Self { step, shown: String::new(), own: String::new(), owner, epoch: 0 }
+        Self { step, shown: String::new(), own: String::new(), owner }
     }
 
     /// The first step of a request about a task.
     pub fn about(step: Step, shown: &str, own: &str) -> Self {
         let (shown, own) = (shown.to_owned(), own.to_owned());
-        Self { step, shown, own, owner: Principal::Nobody, epoch: 0 }
+        Self { step, shown, own, owner: Principal::Nobody }
     }
 }
 
@@ -340,8 +341,6 @@ pub enum Post {
     Forwarded(Box<Forwarded>),
     /// A message for a client connection of the receiver.
     Deliver { to: ReplyTo, message: Bytes, ending: Ending, mark: Option<Mark> },
-    /// Progress or a log message for a client connection of the receiver that keeps up with reading.
-    DeliverIfRoom { to: ReplyTo, message: Bytes },
     /// A GET for a stream of a session of the receiver, from an event on if it names one.
     Attach {
         to: ReplyTo,

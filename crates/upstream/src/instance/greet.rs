@@ -7,7 +7,7 @@
 //!
 //! Invariant: at most one of each greeting is out; the first usable answer wins.
 
-use kern_mcp::{Envelope, Kind, Method, Span, era, errors, json};
+use kern_mcp::{Envelope, Kind, Method, Span, Splice, era, errors, json};
 use kern_terms::{Era, Instant, Revision};
 
 use bytes::Bytes;
@@ -267,10 +267,24 @@ fn identity(result: &[u8], info: Option<&[u8]>) -> Identity {
     let copy = |name| json::field(result, name).map(Bytes::copy_from_slice);
     Identity {
         capabilities: copy("capabilities").unwrap_or(Bytes::from_static(b"{}")),
-        info: info.map(Bytes::copy_from_slice).unwrap_or(Bytes::from_static(b"{}")),
+        info: info.map(kept_info).unwrap_or_default(),
         instructions: copy("instructions"),
         legacy: false,
     }
+}
+
+/// What a server says of itself, as far as it is kept: pictures may make it too long.
+fn kept_info(info: &[u8]) -> Bytes {
+    if info.len() <= limits::INFO_BYTES_MAX {
+        return Bytes::copy_from_slice(info);
+    }
+    let mut splice = Splice::new(info);
+    if let Some(icons) = json::get(info, Span::all(info), "icons") {
+        splice.remove_value(icons);
+    }
+    let mut out = Vec::new();
+    splice.write_into(&mut out);
+    if out.len() <= limits::INFO_BYTES_MAX { out.into() } else { Bytes::new() }
 }
 
 /// The revisions a server names when it refuses ours, of those we know.
@@ -312,6 +326,22 @@ mod tests {
     use super::*;
 
     const RANDOM: u64 = 1;
+
+    #[test]
+    fn what_a_server_says_of_itself_is_kept_without_pictures_that_are_too_large() {
+        let long = "x".repeat(limits::INFO_BYTES_MAX);
+        let plain = r#"{"name":"n","version":"1","icons":[]}"#.to_owned();
+        for (info, expected) in [
+            (plain.clone(), plain),
+            (
+                format!(r#"{{"name":"n","icons":[{{"src":"{long}"}}],"version":"1"}}"#),
+                r#"{"name":"n","version":"1"}"#.to_owned(),
+            ),
+            (format!(r#"{{"name":"{long}"}}"#), String::new()),
+        ] {
+            assert_eq!(kept_info(info.as_bytes()), expected);
+        }
+    }
 
     /// The methods sent after each refusal in turn; at the end whether the server is given up.
     fn check(transport: Transport, refusals: &[&str], sent: &[Method], gives_up: bool) {

@@ -152,7 +152,8 @@ pub enum Failure {
 pub struct Identity {
     /// `ServerCapabilities`, JSON.
     pub capabilities: Bytes,
-    /// `Implementation`, JSON.
+    /// `Implementation`, JSON; empty if the server did not say, or said too much
+    /// ([`crate::limits::INFO_BYTES_MAX`]).
     pub info: Bytes,
     /// `instructions`, a JSON string.
     pub instructions: Option<Bytes>,
