@@ -153,6 +153,46 @@ fn arguments_come_from_a_pipe_too() {
 }
 
 #[test]
+fn a_person_reaches_a_kern_through_its_ring_too() {
+    let config =
+        format!("[serve]\nring = \"kern.ring\"\n{ECHO}{}", fixture_child("fix", "both", ""));
+    let kern_ = Setup::new("portable", &config).start();
+    let ring = kern_.home().join("kern.ring").display().to_string();
+    let with_ring = |words: &[&str]| said(&[words, &["--ring", &ring]].concat());
+    eventually("all upstreams are there", || {
+        let (code, stdout, _) = with_ring(&["ls"]);
+        code == 0 && stdout.contains("echo__echo") && stdout.contains("fix__test_simple_text")
+    });
+    let cases: &[(&[&str], i32, &str, &str)] = &[
+        (&["call", "echo__echo", "message=hi"], 0, "hi\n", ""),
+        (&["call", "echo__echo", "message=hi", "--json"], 0, r#""text":"hi""#, ""),
+        (&["call", "fix__test_error_handling"], 1, "", "error"),
+        (&["call", "fix__test_image_content"], 0, "[image: image/png,", ""),
+        (&["call", "echo__ecko"], 2, "", "did you mean `echo__echo`?"),
+        (&["call", "echo__echo"], 2, "", "usage: kern call echo__echo KEY=VALUE… --ring"),
+        (&["call", "echo", "echo", "message=hi"], 2, "", "a ring serves all upstreams"),
+        (&["read", "test://static-text"], 0, "static text", ""),
+        (&["prompt", "fix__test_simple_prompt"], 0, "user: ", ""),
+        (&["ls", "upstreams"], 2, "", "does not tell of upstreams"),
+    ];
+    for (words, code, out, errors) in cases {
+        let (status, stdout, stderr) = with_ring(words);
+        assert_eq!(status, *code, "{words:?}: {stdout}{stderr}");
+        assert!(stdout.contains(out), "{words:?}: {stdout}");
+        assert!(stderr.contains(errors), "{words:?}: {stderr}");
+    }
+    let mut command =
+        kern(&["call", "fix__test_delay", "ms=30000", "label=stopped", "--ring", &ring]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    process::signal(child.id(), Signal::INT);
+    assert!(!child.wait_with_output().unwrap().status.success());
+    eventually("the server knows", || {
+        with_ring(&["call", "fix__test_cancellations"]).1 == "stopped\n"
+    });
+}
+
+#[test]
 fn no_server_means_a_reason_and_a_remedy_at_once() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config =
@@ -165,6 +205,7 @@ fn no_server_means_a_reason_and_a_remedy_at_once() {
     for (words, expected) in [
         (vec!["ls", "--url", &closed], "start it with `kern serve`"),
         (vec!["ls", "--unix", "/nowhere/kern.sock"], "kern serve --unix /nowhere/kern.sock"),
+        (vec!["ls", "--ring", "/nowhere/kern.ring"], "kern serve --ring /nowhere/kern.ring"),
         (vec!["ls", &closed], "cannot connect"),
         (vec!["ls", "--url", "ftp://x"], "a URL starts with"),
         (vec!["call", "bad", "tool", "--url", &url], "exited with status 1: no TOKEN"),

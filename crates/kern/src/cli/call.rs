@@ -37,6 +37,7 @@ Examples:
   kern call memory search_nodes --args '{\"query\":\"rope\"}'
   kern call files edit_file path=a.txt edits:='[{\"oldText\":\"a\",\"newText\":\"b\"}]'
   kern call https://example.com/mcp search query=rope --json
+  kern call time__get_current_time timezone=Europe/Rome --ring /run/user/1000/kern.ring
   kern call echo message=hello -- npx -y @modelcontextprotocol/server-everything
 
 Values are read as the tool's schema has them; a list is given as JSON, or key by key.
@@ -108,7 +109,7 @@ pub(super) fn find(
 fn usage(name: &str, tool: &Value, target: &Target) -> String {
     let arguments = call_args::of_tool(tool);
     let mut text = match target.words() {
-        words if words.starts_with("-- ") => {
+        words if words.starts_with("--") => {
             format!("\nusage: kern call {name} KEY=VALUE… {words}\n")
         }
         words if words.is_empty() => format!("\nusage: kern call {name} KEY=VALUE…\n"),

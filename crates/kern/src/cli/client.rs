@@ -30,6 +30,10 @@ pub(super) struct TargetArgs {
     /// Unix socket of a running kern.
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
+    /// Socket at which a running kern hands out shared-memory rings (Linux). A ring serves all
+    /// upstreams at once.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "unix"])]
+    ring: Option<PathBuf>,
     /// Send this header with every HTTP request; may be given several times.
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     header: Vec<String>,
@@ -41,7 +45,7 @@ pub(super) struct TargetArgs {
     #[arg(long)]
     pub(super) json: bool,
     /// Start this server and talk to it.
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["url", "unix"])]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["url", "unix", "ring"])]
     command: Vec<String>,
 }
 
@@ -61,6 +65,8 @@ enum Place {
     Kern(String),
     /// A running kern, on a Unix socket.
     Unix(PathBuf),
+    /// A running kern, through a ring that is handed out there.
+    Ring(PathBuf),
     /// Any server behind a URL.
     Server(String),
     /// A server to be started.
@@ -79,6 +85,12 @@ impl TargetArgs {
         let (place, upstream) = match first {
             Some(url) if is_url(&url) => (Place::Server(checked(&url)?), None),
             _ if !self.command.is_empty() => (Place::Command(self.command.clone()), None),
+            Some(word) if self.ring.is_some() => {
+                return Err(Failure::usage(format!(
+                    "`{word}` is one word too many: a ring serves all upstreams at once, and \
+                     `kern ls --ring PATH` says what its tools are called"
+                )));
+            }
             upstream => (self.kern(around)?, upstream),
         };
         Ok(Target { place, upstream, headers, timeout_ms: self.timeout * 1_000 })
@@ -90,6 +102,9 @@ impl TargetArgs {
     }
 
     fn kern(&self, around: &Surroundings) -> Result<Place, Failure> {
+        if let Some(path) = &self.ring {
+            return Ok(Place::Ring(around.cwd.join(path)));
+        }
         if let Some(path) = &self.unix {
             return Ok(Place::Unix(around.cwd.join(path)));
         }
@@ -128,6 +143,9 @@ fn header(text: &str) -> Result<(String, String), Failure> {
 impl Target {
     /// Opens the conversation.
     pub(super) fn open(&self, around: &Surroundings) -> Result<Client, Failure> {
+        if let Place::Ring(path) = &self.place {
+            return Client::ring(path, self.to_string(), self.timeout_ms);
+        }
         self.wait_for_upstreams()?;
         self.look_first()?;
         let unix = match &self.place {
@@ -145,7 +163,7 @@ impl Target {
         match &self.place {
             Place::Kern(base) => status::fetch_http(base),
             Place::Unix(path) => status::fetch_unix(path),
-            Place::Server(_) | Place::Command(_) => Ok(None),
+            Place::Ring(_) | Place::Server(_) | Place::Command(_) => Ok(None),
         }
     }
 
@@ -198,7 +216,7 @@ impl Target {
         let kind = match &self.place {
             Place::Kern(base) => self.url(format!("{base}{path}")),
             // The host only fills the `Host` header.
-            Place::Unix(_) => self.url(format!("http://localhost{path}")),
+            Place::Unix(_) | Place::Ring(_) => self.url(format!("http://localhost{path}")),
             Place::Server(url) => self.url(url.clone()),
             Place::Command(words) => command(words, around),
         };
@@ -230,6 +248,7 @@ impl Target {
             (_, Some(upstream)) => upstream.clone(),
             (Place::Server(url), None) => url.clone(),
             (Place::Command(words), None) => format!("-- {}", words.join(" ")),
+            (Place::Ring(path), None) => format!("--ring {}", path.display()),
             (Place::Kern(_) | Place::Unix(_), None) => String::new(),
         }
     }
@@ -255,7 +274,7 @@ impl std::fmt::Display for Target {
         }
         match &self.place {
             Place::Kern(url) | Place::Server(url) => f.write_str(url),
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Unix(path) | Place::Ring(path) => write!(f, "{}", path.display()),
             Place::Command(words) => write!(f, "`{}`", words.join(" ")),
         }
     }

@@ -1,11 +1,12 @@
 //! One conversation of the command line with one server, in revision 2026-07-28.
 //!
 //! An event loop in this process holds the server as its only upstream and serves this thread over
-//! a socket pair. Invariants: one request is open at a time; Ctrl-C cancels it at the server before
-//! this process ends; a server that was started here is ended with it.
+//! a socket pair; a ring needs none. Invariants: one request is open at a time; Ctrl-C cancels it at
+//! the server before this process ends (over a ring by ending the ring); a server that was started
+//! here is ended with it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use kern_reactor::{App, Cluster, Event, Options};
 use kern_terms::CoreId;
 use serde_json::Value;
 
+use super::client_ring::Ring;
 use super::setup::Setups;
 use super::show::Ticker;
 use crate::core::words::{Post, STILL_STARTING};
@@ -58,10 +60,12 @@ impl Failure {
 }
 
 /// What the conversation hears.
-enum Heard {
+pub(super) enum Heard {
     Message(Vec<u8>),
     Closed,
     Interrupted,
+    /// Nothing for a while.
+    Nothing,
 }
 
 /// The event loop, which tells of Ctrl-C instead of ending.
@@ -86,11 +90,39 @@ impl App for Watched {
     }
 }
 
+/// What carries a conversation.
+enum Way {
+    Loop { cluster: Option<Cluster<Post>>, heard: Receiver<Heard>, stream: PairStream },
+    Ring(Box<Ring>),
+}
+
+impl Way {
+    /// Sends a message, which ends with a newline.
+    fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Loop { stream, .. } => {
+                stream.write_all(message).map_err(|error| Failure::other(error.to_string()))
+            }
+            Self::Ring(ring) => ring.send(message.trim_ascii_end()),
+        }
+    }
+
+    /// What comes next, within a tick.
+    fn hear(&mut self) -> Result<Heard, Failure> {
+        match self {
+            Self::Loop { heard, .. } => Ok(match heard.recv_timeout(TICK) {
+                Ok(heard) => heard,
+                Err(RecvTimeoutError::Timeout) => Heard::Nothing,
+                Err(RecvTimeoutError::Disconnected) => Heard::Closed,
+            }),
+            Self::Ring(ring) => ring.hear(TICK),
+        }
+    }
+}
+
 /// A conversation.
 pub(super) struct Client {
-    cluster: Option<Cluster<Post>>,
-    heard: Receiver<Heard>,
-    stream: PairStream,
+    way: Way,
     ticker: Ticker,
     last_id: u64,
     timeout: Duration,
@@ -140,15 +172,17 @@ impl Client {
         })
         .map_err(failed)?;
         listen(stream.try_clone().map_err(failed)?, tell).map_err(failed)?;
-        Ok(Self {
-            cluster: Some(cluster),
-            heard,
-            stream,
-            ticker: Ticker::default(),
-            last_id: 0,
-            timeout: Duration::from_millis(timeout_ms),
-            shown,
-        })
+        Ok(Self::over(Way::Loop { cluster: Some(cluster), heard, stream }, shown, timeout_ms))
+    }
+
+    /// Talks over the ring of a running kern.
+    pub(super) fn ring(path: &Path, shown: String, timeout_ms: u64) -> Result<Self, Failure> {
+        Ok(Self::over(Way::Ring(Box::new(Ring::connect(path)?)), shown, timeout_ms))
+    }
+
+    fn over(way: Way, shown: String, timeout_ms: u64) -> Self {
+        let timeout = Duration::from_millis(timeout_ms);
+        Self { way, ticker: Ticker::default(), last_id: 0, timeout, shown }
     }
 
     /// Asks, and waits for the result: raw JSON. `members` are those of `params`, without `_meta`.
@@ -177,24 +211,28 @@ impl Client {
         self.last_id += 1;
         let id = self.last_id;
         let message = request(id, method, members);
-        self.stream.write_all(&message).map_err(|error| Failure::other(error.to_string()))?;
+        self.way.send(&message)?;
         let until = Instant::now() + self.timeout + BEYOND;
         loop {
-            match self.heard.recv_timeout(TICK) {
-                Ok(Heard::Message(message)) => {
+            match self.way.hear()? {
+                Heard::Message(message) => {
                     if let Some(answer) = self.message(id, &message) {
                         return answer;
                     }
                 }
-                Ok(Heard::Interrupted) => return self.cancel(id),
-                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::other("the event loop ended"));
+                Heard::Interrupted => return self.cancel(id),
+                Heard::Closed => {
+                    let why = match &self.way {
+                        Way::Loop { .. } => "the event loop ended".to_owned(),
+                        Way::Ring(_) => format!("the ring at {} ended", self.shown),
+                    };
+                    return Err(Failure::other(why));
                 }
-                Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
+                Heard::Nothing if Instant::now() >= until => {
                     let why = format!("no answer from {} in {:?}", self.shown, self.timeout);
                     return Err(Failure::other(why));
                 }
-                Err(RecvTimeoutError::Timeout) => self.ticker.wait(&self.shown, since.elapsed()),
+                Heard::Nothing => self.ticker.wait(&self.shown, since.elapsed()),
             }
         }
     }
@@ -234,7 +272,7 @@ impl Client {
             Some(params.as_bytes()),
         );
         message.push(b'\n');
-        if self.stream.write_all(&message).is_ok() {
+        if self.way.send(&message).is_ok() {
             std::thread::sleep(CANCEL_MOST);
         }
         Err(Failure::Interrupted)
@@ -261,9 +299,11 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.ticker.clear();
-        if let Some(cluster) = self.cluster.take() {
+        if let Way::Loop { cluster, stream, .. } = &mut self.way
+            && let Some(cluster) = cluster.take()
+        {
             // The event loop does not wait for a client that is gone.
-            let _ = self.stream.shutdown(std::net::Shutdown::Both);
+            let _ = stream.shutdown(std::net::Shutdown::Both);
             cluster.handle().stop();
             // How it ended changes nothing any more.
             let _ = cluster.join();

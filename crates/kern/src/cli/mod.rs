@@ -4,6 +4,7 @@ mod call;
 mod call_args;
 mod cards;
 mod client;
+mod client_ring;
 mod client_talk;
 mod discover;
 mod doctor;
