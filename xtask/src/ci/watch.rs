@@ -59,10 +59,13 @@ impl Watch {
         let mut left = marked(&self.mark);
         for _ in 0..GLANCES {
             if left.is_empty() {
-                return Ok(());
+                break;
             }
             std::thread::sleep(GLANCE);
             left = marked(&self.mark);
+        }
+        if left.is_empty() {
+            return Ok(());
         }
         show(&left);
         end(&left);

@@ -17,7 +17,12 @@ const WATCH: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
-( cat <&3 >/dev/null; kill "$server"; sleep 5; kill -9 "$server" ) 2>/dev/null &
+(
+    cat <&3 >/dev/null
+    kill "$server"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; kill -0 "$server" || exit; done
+    kill -9 "$server"
+) 2>/dev/null &
 watcher=$!
 wait "$server"
 status=$?

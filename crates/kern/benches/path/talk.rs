@@ -114,6 +114,10 @@ impl Client {
         }
         let Some(head) = memchr::memmem::find(&self.input, b"\r\n\r\n") else { return false };
         let text = std::str::from_utf8(&self.input[..head]).expect("a head is ASCII");
+        // What takes long becomes an event stream.
+        if text.contains("transfer-encoding: chunked") {
+            return self.input.ends_with(b"\r\n0\r\n\r\n");
+        }
         let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
         self.input.len() >= head + 4 + length
