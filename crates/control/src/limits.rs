@@ -3,8 +3,8 @@
 //! Invariant: a setting outside its bound is refused with the bound named; it is never clamped in
 //! silence.
 
-/// Largest `kern.toml`, bytes.
-pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Largest `kern.toml`, bytes: room for 256 about each of [`UPSTREAMS_MAX`].
+pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// Largest file of a client, bytes.
 pub const CLIENT_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Largest `~/.claude.json`, bytes: it also keeps the client's history.
@@ -19,8 +19,11 @@ pub const CONSENT_FILE_BYTES_MAX: u64 = 4 << 20;
 pub const DEPTH_MAX: usize = 128;
 /// Most errors reported at once; what comes after them is seldom worth reading.
 pub const PROBLEMS_MAX: usize = 50;
-/// Most upstreams in one plan.
-pub const UPSTREAMS_MAX: usize = 1024;
+/// Most upstreams in one plan. Each costs its start and about 10 KiB; a request costs the same however
+/// many there are.
+pub const UPSTREAMS_MAX: usize = 16_384;
+/// Most entries of other programs' files that become upstreams: each is compared with all others.
+pub const DISCOVERED_MAX: usize = 1024;
 /// Longest name of an upstream, bytes. Clients bound a tool's name at 64, and the upstream's name
 /// is its prefix.
 pub const NAME_BYTES_MAX: usize = 32;

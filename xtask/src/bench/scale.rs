@@ -41,8 +41,6 @@ const GROWTHS: [Growth; 5] =
 
 /// Open at once, whatever there is more of.
 const ACTIVE: usize = 10;
-/// A configuration with more upstreams is refused.
-const UPSTREAMS_MOST: usize = 1024;
 /// More than there can be of anything here.
 const LIMITS: &str = "[limits]\nconnections = 20000\nsessions = 20000\n";
 
@@ -147,7 +145,6 @@ pub(super) fn run(root: &Path, args: &ScaleArgs) -> Result<(), String> {
             let fits = match growth {
                 Growth::Cores => count <= stage.machine.cores_allowed,
                 Growth::Connections => count <= most,
-                Growth::Upstreams => count <= UPSTREAMS_MOST,
                 _ => true,
             };
             if fits {

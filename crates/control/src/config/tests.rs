@@ -34,6 +34,16 @@ fn accepted(text: &str) -> Config {
         .unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
+#[test]
+fn as_many_upstreams_as_the_limit_are_read_and_one_more_is_refused() {
+    let most = crate::limits::UPSTREAMS_MAX;
+    let one = |at: usize| format!("[upstream.e{at}]\nbuiltin = \"echo\"\n");
+    let mut text: String = (0..most).map(one).collect();
+    assert_eq!(accepted(&text).plan.upstreams.len(), most);
+    text.push_str(&one(most));
+    check(&text, &[&format!("1:2 there are more than {most} upstreams")]);
+}
+
 const FULL: &str = r#"
 [serve]
 listen = "localhost:8000"

@@ -18,7 +18,7 @@ pub use places::Scope;
 
 use crate::config::{Clients, DiscoverPlan, distinct_name, fit_name};
 use crate::consent::{Answer, Consent, ConsentRequest, ConsentStore, ContentHash};
-use crate::limits::{CLAUDE_STATE_BYTES_MAX, CLIENT_FILE_BYTES_MAX, UPSTREAMS_MAX};
+use crate::limits::{CLAUDE_STATE_BYTES_MAX, CLIENT_FILE_BYTES_MAX, DISCOVERED_MAX, UPSTREAMS_MAX};
 use crate::plan::{Instances, Limits, Origin, UpstreamPlan};
 use crate::show::{describe, printable};
 use crate::surroundings::{ReadError, Surroundings, read_bounded};
@@ -294,7 +294,7 @@ impl Deciding<'_> {
         {
             return Err(Reason::Shadowed(taken.clone()));
         }
-        if all().count() >= UPSTREAMS_MAX {
+        if self.used.len() >= DISCOVERED_MAX || all().count() >= UPSTREAMS_MAX {
             return Err(Reason::TooMany);
         }
         let taken = |name: &str| all().any(|other| other.name == name);

@@ -140,7 +140,7 @@ fn servers(context: &Context<'_>, servers: Option<&Node>, entries: &mut Vec<Entr
     // Counted on from entry to entry: from the start each time would be quadratic.
     let (mut line, mut counted) = (1, 0);
     for (key, node) in servers.and_then(Node::table).unwrap_or_default() {
-        if entries.len() >= crate::limits::UPSTREAMS_MAX {
+        if entries.len() >= crate::limits::DISCOVERED_MAX {
             return;
         }
         if key.span.start < counted {
