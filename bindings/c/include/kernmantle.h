@@ -72,6 +72,12 @@ kern_status kern_ring_try_push(kern_ring *ring, const void *message, size_t leng
 kern_status kern_ring_recv(kern_ring *ring, int64_t timeout_ms, const uint8_t **message,
                            size_t *length);
 
+/* The same without a copy where the message came in one slab (8 KiB to 256 KiB): *message lies in
+ * memory that the other side can write. Only for a program that trusts the other side, as a client may
+ * trust its kern; whoever does not parses a copy. */
+kern_status kern_ring_recv_in_place(kern_ring *ring, int64_t timeout_ms, const uint8_t **message,
+                                    size_t *length);
+
 /* For event loops: receive with timeout 0 until KERN_TIMED_OUT, then arm. KERN_OK: wait until
  * kern_ring_fd is readable. KERN_TIMED_OUT: something came meanwhile, receive again. */
 kern_status kern_ring_arm(kern_ring *ring);

@@ -251,6 +251,43 @@ fn armed(armed: Result<bool, Error>) -> Status {
 }
 
 /// # Safety
+/// As the header says of `ring` and of the other side; `message` and `length` are null or may be
+/// written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kern_ring_recv_in_place(
+    ring: *mut Ring,
+    timeout_ms: i64,
+    message: *mut *const u8,
+    length: *mut usize,
+) -> Status {
+    if message.is_null() || length.is_null() {
+        return Status::Usage;
+    }
+    let receive = |ring: &mut Ring| {
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        let received = match timeout {
+            // SAFETY: the caller trusts the other side, as the header asks for.
+            Some(Duration::ZERO) => unsafe { ring.client.try_recv_in_place() },
+            // SAFETY: as above.
+            timeout => unsafe { ring.client.recv_in_place(timeout) }.map(Some),
+        };
+        let received = match received {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Status::TimedOut,
+            Err(error) => return Status::of(&error),
+        };
+        // SAFETY: may be written, as the header asks for.
+        unsafe {
+            message.write(received.as_ptr());
+            length.write(received.len());
+        }
+        Status::Ok
+    };
+    // SAFETY: as the header asks for.
+    unsafe { with(ring, receive) }
+}
+
+/// # Safety
 /// As the header says of `ring`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kern_ring_arm(ring: *mut Ring) -> Status {

@@ -32,6 +32,7 @@ static void misuse(void) {
     CHECK(kern_ring_recv(NULL, 0, &message, &length) == KERN_USAGE);
     CHECK(kern_ring_arm(NULL) == KERN_USAGE);
     CHECK(kern_ring_finish(NULL) == KERN_USAGE);
+    CHECK(kern_ring_recv_in_place(NULL, 0, &message, &length) == KERN_USAGE);
     CHECK(kern_ring_arm_to_push(NULL) == KERN_USAGE);
     CHECK(kern_ring_try_push(NULL, "x", 1, &length) == KERN_USAGE);
     CHECK(kern_ring_fd(NULL) == -1 && kern_ring_dup_fd(NULL) == -1);
@@ -59,8 +60,9 @@ static void echo(kern_ring *ring) {
     const int own = kern_ring_dup_fd(ring);
     CHECK(own >= 0 && own != kern_ring_fd(ring));
     CHECK(close(own) == 0);
-    for (;;) {
-        kern_status status = kern_ring_recv(ring, 0, &message, &length);
+    for (int turn = 0;; turn++) {
+        kern_status status = turn % 2 ? kern_ring_recv_in_place(ring, 0, &message, &length)
+                                      : kern_ring_recv(ring, 0, &message, &length);
         if (status == KERN_GONE) return;
         if (status == KERN_OK) {
             push(ring, message, length);

@@ -26,6 +26,8 @@ mod linux {
     /// How long each measurement runs.
     const RUN: Duration = Duration::from_millis(700);
     const IN_FLIGHT: usize = 16;
+    /// A body that goes through one slab.
+    const BIG: usize = 200 << 10;
     const MODES: [(&str, Spin, WakeBy); 4] = [
         ("both spin", Spin::Always, WakeBy::Socket),
         ("auto", Spin::Auto, WakeBy::Socket),
@@ -44,7 +46,7 @@ mod linux {
         println!("|---|---|---|---|---|---|");
         for (name, spin, wake_by) in MODES {
             let [trip, p50, p99] = round_trips(bytes, spin, wake_by);
-            let one_way = one_way(bytes, spin, wake_by);
+            let one_way = one_way(bytes, spin, wake_by, "");
             let in_flight = in_flight(bytes, spin, wake_by);
             println!(
                 "| ring, {name} | {trip:.0} | {p50:.0} | {p99:.0} | {one_way:.0} | {in_flight:.0} |"
@@ -52,6 +54,11 @@ mod linux {
         }
         let [trip, p50, p99] = over_socket(bytes);
         println!("| Unix socket pair | {trip:.0} | {p50:.0} | {p99:.0} | | |");
+        println!("\nmessages of {BIG} B one way, each in a slab:");
+        for (name, role) in [("copied by who receives", ""), ("read in place", " in-place")] {
+            let rate = one_way(BIG, Spin::Auto, WakeBy::Socket, role);
+            println!("{name}: {rate:.0}/s, {:.1} GB/s", rate * BIG as f64 / 1e9);
+        }
     }
 
     fn options(spin: Spin, wake_by: WakeBy) -> Options {
@@ -70,9 +77,18 @@ mod linux {
         (ours, child)
     }
 
-    /// Runs `work` against a peer of this role.
     fn with_peer<T>(spin: Spin, wake_by: WakeBy, work: impl FnOnce(&mut Client) -> T) -> T {
-        let (socket, mut child) = start(&format!("{spin:?} {wake_by:?}"));
+        with_peer_in("", spin, wake_by, work)
+    }
+
+    /// Runs `work` against a peer of this role.
+    fn with_peer_in<T>(
+        role: &str,
+        spin: Spin,
+        wake_by: WakeBy,
+        work: impl FnOnce(&mut Client) -> T,
+    ) -> T {
+        let (socket, mut child) = start(&format!("{spin:?} {wake_by:?}{role}"));
         let link = Link::host(&socket, limits::SIZES).expect("a ring");
         let mut client = Client::from_link(link, options(spin, wake_by));
         client.send(b"hello").expect("a peer");
@@ -113,8 +129,8 @@ mod linux {
     }
 
     /// The peer says nothing to messages that begin with `s`.
-    fn one_way(bytes: usize, spin: Spin, wake_by: WakeBy) -> f64 {
-        with_peer(spin, wake_by, |client| {
+    fn one_way(bytes: usize, spin: Spin, wake_by: WakeBy, role: &str) -> f64 {
+        with_peer_in(role, spin, wake_by, |client| {
             let message = vec![b's'; bytes.max(1)];
             let start = Instant::now();
             let mut sent = 0.0;
@@ -189,12 +205,15 @@ mod linux {
             Some("Never") => Spin::Never,
             _ => Spin::Auto,
         };
-        let wake_by = if role.ends_with("Futex") { WakeBy::Futex } else { WakeBy::Socket };
+        let wake_by = if role.contains("Futex") { WakeBy::Futex } else { WakeBy::Socket };
         let socket = std::os::fd::AsFd::as_fd(&std::io::stdin())
             .try_clone_to_owned()
             .map(UnixStream::from)
             .expect("a socket");
         let mut client = Client::from_socket(socket, options(spin, wake_by)).expect("a ring");
+        if role.ends_with("in-place") {
+            return in_place(&mut client);
+        }
         let mut message = Vec::new();
         loop {
             match client.recv_into(&mut message, None) {
@@ -212,6 +231,21 @@ mod linux {
                 }
             }
             client.flush();
+        }
+    }
+
+    /// Answers what does not begin with `s`.
+    #[allow(unsafe_code)]
+    fn in_place(client: &mut Client) {
+        loop {
+            // SAFETY: the other side is this program, too, and keeps to the protocol.
+            let answer = match unsafe { client.recv_in_place(None) } {
+                Ok([b's', ..]) => continue,
+                Ok(message) => message.to_vec(),
+                Err(Error::Gone) => return,
+                Err(error) => panic!("{error}"),
+            };
+            client.send(&answer).expect("room");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Fault};
+use crate::inbox::Held;
 use crate::limits::{ABSORBED_BYTES_MAX, FUTEX_SLICE, MESSAGE_BYTES};
 use crate::link::{Link, Put, Take};
 use crate::wait::{self, Spin, Spinner, WakeBy};
@@ -45,6 +46,10 @@ pub struct Client {
     absorbed: VecDeque<Vec<u8>>,
     absorbed_bytes: usize,
     gone: bool,
+    /// What was received in place last.
+    held: Option<Held>,
+    /// Where what did not come in one slab is put together for it.
+    gathered: Vec<u8>,
 }
 
 impl Client {
@@ -87,6 +92,8 @@ impl Client {
             absorbed: VecDeque::new(),
             absorbed_bytes: 0,
             gone: false,
+            held: None,
+            gathered: Vec::new(),
         }
     }
 
@@ -185,6 +192,7 @@ impl Client {
     /// As [`Client::try_recv`].
     pub fn try_recv_into(&mut self, message: &mut Vec<u8>) -> Result<bool, Error> {
         message.clear();
+        self.give_back();
         if let Some(absorbed) = self.absorbed.pop_front() {
             self.absorbed_bytes -= absorbed.len();
             *message = absorbed;
@@ -193,7 +201,7 @@ impl Client {
         if self.partial.is_empty() {
             // The common case: a message of one piece goes straight to where it is wanted.
             match self.link.take(message)? {
-                Take::Whole => return self.checked(message).map(|()| true),
+                Take::Whole => return self.checked(message.len()).map(|()| true),
                 Take::Part => std::mem::swap(&mut self.partial, message),
                 Take::Nothing => return self.nothing(),
             }
@@ -203,6 +211,80 @@ impl Client {
             return Ok(true);
         }
         self.nothing()
+    }
+
+    /// Like [`Client::recv`], without a copy where the message came in one slab: it is read where the
+    /// peer put it. The slab is given back by the next call that receives.
+    ///
+    /// # Errors
+    /// As [`Client::recv`].
+    ///
+    /// # Safety
+    /// The peer is trusted to keep to the protocol: it does not write the slab of a message before that
+    /// is given back. That is what a client may believe of its `kern`, and `kern` of nobody.
+    #[allow(unsafe_code)]
+    pub unsafe fn recv_in_place(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
+        let mut until = None;
+        while !self.look_in_place()? {
+            if until.is_none() {
+                until = timeout.map(|timeout| Instant::now() + timeout);
+            } else if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Error::TimedOut);
+            }
+            self.wait(false, until)?;
+        }
+        // SAFETY: the caller vouches for the peer.
+        Ok(unsafe { self.in_place() })
+    }
+
+    /// Like [`Client::recv_in_place`], if it is there.
+    ///
+    /// # Errors
+    /// As [`Client::try_recv`].
+    ///
+    /// # Safety
+    /// As [`Client::recv_in_place`].
+    #[allow(unsafe_code)]
+    pub unsafe fn try_recv_in_place(&mut self) -> Result<Option<&[u8]>, Error> {
+        if !self.look_in_place()? {
+            return Ok(None);
+        }
+        // SAFETY: the caller vouches for the peer.
+        Ok(Some(unsafe { self.in_place() }))
+    }
+
+    /// Takes the next message, and says whether there was one.
+    fn look_in_place(&mut self) -> Result<bool, Error> {
+        self.give_back();
+        if self.absorbed.is_empty() && self.partial.is_empty() {
+            self.held = self.link.hold()?;
+        }
+        if let Some(held) = self.held {
+            return self.checked(held.len()).map(|()| true);
+        }
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let received = self.try_recv_into(&mut gathered);
+        self.gathered = gathered;
+        received
+    }
+
+    /// The message that was taken last.
+    ///
+    /// # Safety
+    /// As [`Client::recv_in_place`].
+    #[allow(unsafe_code)]
+    unsafe fn in_place(&self) -> &[u8] {
+        match self.held {
+            // SAFETY: the caller vouches for the peer.
+            Some(held) => unsafe { self.link.held(held) },
+            None => &self.gathered,
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.link.give_back(held);
+        }
     }
 
     /// Says that no more will be sent; the peer hears of it at once. What it sends can still be
@@ -246,7 +328,7 @@ impl Client {
     fn gather(&mut self) -> Result<bool, Error> {
         loop {
             let take = self.link.take(&mut self.partial)?;
-            self.checked(&self.partial)?;
+            self.checked(self.partial.len())?;
             match take {
                 Take::Whole => return Ok(true),
                 Take::Part => {}
@@ -255,8 +337,8 @@ impl Client {
         }
     }
 
-    fn checked(&self, message: &[u8]) -> Result<(), Error> {
-        if message.len() > self.options.message_bytes {
+    fn checked(&self, len: usize) -> Result<(), Error> {
+        if len > self.options.message_bytes {
             return Err(Fault::TooLong.into());
         }
         Ok(())

@@ -16,6 +16,20 @@ use crate::memory::{Memory, SharedWord};
 use crate::pace::Pace;
 use crate::words::Word;
 
+/// A whole message in a slab that is not given back yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    slab: u32,
+    len: usize,
+}
+
+impl Held {
+    /// Bytes of the message.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+}
+
 /// The peer's ring and slabs.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -86,12 +100,49 @@ impl Inbox {
         }
     }
 
-    /// Copies a slab's payload and gives the slab back.
-    fn take_slab(&mut self, slab: u32, len: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let entry = self.returned.get_mut(slab as usize).ok_or(Fault::Record)?;
-        self.memory.read(self.sizes.slab_at(slab), len, out);
+    /// Takes the next record if it is a whole message in a slab, and leaves the payload there until
+    /// [`Inbox::give_back`]. Anything else, lies too, is left to [`Inbox::take`].
+    pub(crate) fn hold(&mut self, pace: &mut Pace<SharedWord>) -> Result<Option<Held>, Fault> {
+        if pace.available()? < SLAB_RECORD_BYTES {
+            return Ok(None);
+        }
+        let at = pace.head() & (self.sizes.ring_bytes - 1);
+        if self.sizes.ring_bytes - at < SLAB_RECORD_BYTES {
+            return Ok(None);
+        }
+        let at = (HEADER_BYTES + at) as usize;
+        let ((len, kind), slab) = (self.memory.head_at(at), self.memory.load(at + 8));
+        if kind != KIND_SLAB || len > self.sizes.slab_bytes || slab >= self.sizes.slabs {
+            return Ok(None);
+        }
+        pace.took(SLAB_RECORD_BYTES);
+        Ok(Some(Held { slab, len: len as usize }))
+    }
+
+    /// The payload of a held message, where it lies.
+    ///
+    /// # Safety
+    /// The peer does not write it before it is given back.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn held(&self, held: Held) -> &[u8] {
+        // SAFETY: passed on to the caller.
+        unsafe { self.memory.borrow(self.sizes.slab_at(held.slab), held.len) }
+    }
+
+    /// Gives the slab of a held message back; its payload is not looked at any more.
+    pub(crate) fn give_back(&mut self, held: Held) {
+        let entry = &mut self.returned[held.slab as usize];
         entry.0 = entry.0.wrapping_add(1);
         entry.1.store(entry.0, Ordering::Release);
+    }
+
+    /// Copies a slab's payload and gives the slab back.
+    fn take_slab(&mut self, slab: u32, len: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if slab >= self.sizes.slabs {
+            return Err(Fault::Record);
+        }
+        self.memory.read(self.sizes.slab_at(slab), len, out);
+        self.give_back(Held { slab, len });
         Ok(())
     }
 }

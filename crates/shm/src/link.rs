@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::error::{Error, Fault};
 use crate::handover;
-use crate::inbox::Inbox;
+use crate::inbox::{Held, Inbox};
 use crate::layout::{AT_BELL, AT_WAKE_BY, Sizes, WAKE_FUTEX, WAKE_NEVER, WAKE_SOCKET};
 use crate::memory::{Memory, SharedWord};
 use crate::outbox::Outbox;
@@ -121,6 +121,29 @@ impl Link {
             self.tell();
         }
         Ok(take)
+    }
+
+    /// Takes the next record if it is a whole message in a slab, and leaves it there.
+    pub(crate) fn hold(&mut self) -> Result<Option<Held>, Fault> {
+        let held = self.inbox.hold(&mut self.pace)?;
+        if self.pace.owes_room() {
+            self.tell();
+        }
+        Ok(held)
+    }
+
+    /// See [`Inbox::held`].
+    ///
+    /// # Safety
+    /// As there.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn held(&self, held: Held) -> &[u8] {
+        // SAFETY: passed on to the caller.
+        unsafe { self.inbox.held(held) }
+    }
+
+    pub(crate) fn give_back(&mut self, held: Held) {
+        self.inbox.give_back(held);
     }
 
     /// Whether the peer said that it sends no more, and all it sent was taken.

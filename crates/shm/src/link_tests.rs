@@ -3,7 +3,8 @@
 #[cfg(not(miri))]
 use proptest::prelude::*;
 
-use crate::error::Fault;
+use crate::client::{Client, Options};
+use crate::error::{Error, Fault};
 use crate::layout::*;
 use crate::link::{Link, Put, Take};
 use crate::memory::Memory;
@@ -93,6 +94,51 @@ fn two_threads_pass_messages_both_ways_without_reading_what_is_not_written() {
     let other = std::thread::spawn(move || run(left));
     run(right);
     other.join().unwrap();
+}
+
+/// What is received in place is what was sent, and its slab is lent until the next receive.
+#[test]
+#[allow(unsafe_code)]
+fn a_message_in_a_slab_is_read_where_it_lies_and_given_back_later() {
+    let (left, right, [_, own]) = pair(SIZES);
+    let mut sender = Client::from_link(left, Options::default());
+    let mut receiver = Client::from_link(right, Options::default());
+    let returned = || own.load(AT_RETURNED) + own.load(AT_RETURNED + 4);
+    // (bytes, whether it lies in a slab of its own); several pieces are put together.
+    let lengths =
+        [(3000, true), (10, false), (4096, true), (5000, false), (2000, true), (3, false)];
+    for round in 0..20 {
+        for (seed, (len, in_slab)) in lengths.iter().enumerate() {
+            let sent = message(*len, seed);
+            sender.send(&sent).unwrap();
+            let before = returned();
+            // SAFETY: both ends are here, and the sender writes only slabs that were given back.
+            let received = unsafe { receiver.recv_in_place(None) }.unwrap();
+            assert!(received == sent, "{len} bytes in round {round}");
+            let held = returned() == before && *len >= 2000 && *len <= 4096;
+            assert_eq!(held, *in_slab, "{len} bytes in round {round}");
+        }
+        // SAFETY: as above.
+        assert!(unsafe { receiver.try_recv_in_place() }.unwrap().is_none());
+    }
+    // Other ways to receive give it back as well, and the order stays.
+    for seed in 0..3 {
+        sender.push(&message(2500, seed)).unwrap();
+        sender.flush();
+    }
+    // SAFETY: as above.
+    assert!(unsafe { receiver.try_recv_in_place() }.unwrap() == Some(&message(2500, 0)[..]));
+    assert_eq!(receiver.try_recv().unwrap(), Some(message(2500, 1)));
+    // SAFETY: as above.
+    assert!(unsafe { receiver.recv_in_place(None) }.unwrap() == message(2500, 2));
+    let short = Options { message_bytes: 100, ..Options::default() };
+    let (left, right, _memories) = pair(SIZES);
+    let (mut sender, mut receiver) =
+        (Client::from_link(left, short), Client::from_link(right, short));
+    sender.send(&message(2500, 0)).unwrap();
+    // SAFETY: as above.
+    let refused = unsafe { receiver.recv_in_place(None) };
+    assert!(matches!(refused, Err(Error::Fault(Fault::TooLong))));
 }
 
 #[test]

@@ -178,6 +178,16 @@ impl Memory {
         }
     }
 
+    /// Bytes where they lie.
+    ///
+    /// # Safety
+    /// Nobody writes them while they are borrowed.
+    pub(crate) unsafe fn borrow(&self, at: usize, len: usize) -> &[u8] {
+        assert!(at <= self.0.len && len <= self.0.len - at, "within the memory");
+        // SAFETY: in bounds, as just checked; the caller vouches for the other side.
+        unsafe { std::slice::from_raw_parts(self.0.start.as_ptr().add(at), len) }
+    }
+
     /// Appends a copy of bytes to `out`.
     pub(crate) fn read(&self, at: usize, len: usize, out: &mut Vec<u8>) {
         assert!(at <= self.0.len && len <= self.0.len - at, "within the memory");
