@@ -10,9 +10,11 @@ fn main() {
     for (name, from) in [("KERN_BUILD_PROFILE", "PROFILE"), ("KERN_BUILD_TARGET", "TARGET")] {
         println!("cargo:rustc-env={name}={}", std::env::var(from).unwrap_or_default());
     }
-    // A new commit changes HEAD's log; outside a checkout there is none, and nothing to watch.
-    if std::path::Path::new("../../.git/logs/HEAD").exists() {
-        println!("cargo:rerun-if-changed=../../.git/logs/HEAD");
+    // A new commit changes HEAD's log, which lies elsewhere for a worktree; outside a checkout there
+    // is none, and nothing to watch.
+    let log = output("git", &["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]);
+    if std::path::Path::new(&log).exists() {
+        println!("cargo:rerun-if-changed={log}");
     }
     println!("cargo:rerun-if-changed=build.rs");
 }
