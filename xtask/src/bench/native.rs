@@ -172,6 +172,7 @@ pub(super) fn panels(figures: &[Figures], than: &str) -> Vec<Panel> {
 fn whose(name: &str) -> Whose {
     match name.split(' ').next() {
         Some("kern" | "ring,") => Whose::Ours,
+        _ if name.ends_with(", ring") => Whose::Ours,
         Some("floor" | "direct") => Whose::Floor,
         _ => Whose::Others,
     }

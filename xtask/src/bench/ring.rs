@@ -206,7 +206,9 @@ fn bare(root: &Path) -> Result<String, String> {
 /// Rates, latencies and CPU time with one in flight, and the rates with sixteen.
 fn draw(stage: &Stage, rows: &[Row]) -> Plot {
     let with = |in_flight: usize| -> Vec<Figures> {
-        let own = rows.iter().filter(|row| row.failed.is_none());
+        // Who answers by itself has no server whose time could be shown.
+        let asks = |row: &&Row| row.failed.is_none() && row.entry.server != "sdk-nothing";
+        let own = rows.iter().filter(asks);
         let own = own.filter(|row| row.condition.connections == in_flight);
         own.map(|row| Figures::of(row, rows)).collect()
     };
