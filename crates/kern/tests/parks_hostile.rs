@@ -175,18 +175,23 @@ fn servers_that_may_ask_are_few_and_calls_wait_for_them() {
         let kern = Setup::new(driver, config).start();
         let client = Client::modern(&kern, "/mcp").able(able());
         let params = asks(&[form("1")], "wait", 0);
+        // One client's share is six of eight.
         let asked: Vec<Value> =
-            (0..8).map(|_| present(&client, params.clone(), &[]).json()).collect();
-        assert_eq!(leased(&kern), 8);
-        // The ninth waits until one of them is free.
-        let mut ninth =
-            Client::modern(&kern, "/mcp").able(able()).begin_as("tools/call", params.clone(), 9);
-        assert_eq!(ninth.next(SECOND / 2), None, "a ninth server");
+            (0..6).map(|_| present(&client, params.clone(), &[]).json()).collect();
+        assert_eq!(leased(&kern), 6);
+        // Its seventh waits until one of them is free, and holds up nobody else.
+        let mut seventh =
+            Client::modern(&kern, "/mcp").able(able()).begin_as("tools/call", params.clone(), 7);
+        assert_eq!(seventh.next(SECOND / 2), None, "more than its share");
+        assert_eq!(leased(&kern), 6);
+        let you = [("Authorization", "Bearer you")];
+        assert_eq!(answers(&present(&client, params.clone(), &you).json()).len(), 1);
+        assert_eq!(answers(&present(&client, params.clone(), &you).json()).len(), 1);
         assert_eq!(leased(&kern), 8);
         let answer = present(&client, again(&params, &asked[0], answers(&asked[0])), &[]).json();
         assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
-        let asked_ninth = ninth.answer();
-        assert_eq!(answers(&asked_ninth).len(), 1);
+        let asked_seventh = seventh.answer();
+        assert_eq!(answers(&asked_seventh).len(), 1);
         // Other capabilities need another server: an idle one makes room.
         let answer = present(&client, again(&params, &asked[1], answers(&asked[1])), &[]).json();
         assert_eq!(answer["result"]["resultType"], "complete", "{answer}");

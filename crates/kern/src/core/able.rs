@@ -165,7 +165,7 @@ impl Core {
                     self.learn(key, State::Have(lists));
                 }
             }
-            Found::Later | Found::Full => self.learn(key, State::Failed(self.now)),
+            Found::None { .. } => self.learn(key, State::Failed(self.now)),
         }
     }
 

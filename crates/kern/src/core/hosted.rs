@@ -395,7 +395,7 @@ impl Core {
             self.private.remove(&(session, hosted.upstream));
         }
         if hosted.lease.is_some() {
-            self.leases.due.insert(hosted.upstream);
+            self.leases.due(hosted.upstream);
         }
         for flight in self.flights_of(|flight| flight.private == Some(key)) {
             self.fail_flight(io, flight, "the server of this call was stopped");

@@ -15,7 +15,6 @@
 //! call whose server was not heard out ends its instance, since what that server says later would be
 //! taken for the next call's.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +27,8 @@ use kern_upstream::call::Call;
 use kern_upstream::{Profile, Transport};
 
 use super::edge::{Doing, Exchange, Kind};
-use super::flight::{Flight, Parked};
+use super::lease_queue::Leased;
 use super::parks::Kept;
-use super::queued::NO_ROOM;
 use super::words::{Health, UpstreamId};
 use super::{Core, Io, local};
 use crate::pipeline::{Destination, Inbound};
@@ -49,7 +47,7 @@ pub(super) struct Talk {
     /// What the client declared, as the old era says it.
     capabilities: Bytes,
     endpoint: Option<Arc<str>>,
-    principal: Principal,
+    pub(super) principal: Principal,
     /// What its states are bound to; known once it has an instance or waits for one.
     pub(super) binding: Option<[u8; 32]>,
     /// The instance it has.
@@ -104,18 +102,14 @@ pub(super) enum Found {
     Old(Key),
     /// A new one that was not started yet.
     New(Key),
-    /// None before one that is ending has ended.
-    Later,
-    /// None: each has a call.
-    Full,
+    /// None: there is no room, or none for this client, which has its `share`. Where it is `full`,
+    /// each has a call, and none is ending.
+    None { share: bool, full: bool },
 }
 
-/// What waits for an instance.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    pub(super) queue: BTreeMap<UpstreamId, VecDeque<Key>>,
-    /// Upstreams with room for calls that wait, perhaps.
-    pub(super) due: BTreeSet<UpstreamId>,
+/// How many of `most` instances one client may have, so that there is one for others.
+fn share_of(most: usize) -> usize {
+    most - most / 4
 }
 
 /// Whether a client of the new era comes back with a state.
@@ -185,36 +179,11 @@ impl Core {
         Some(self.hosted.get(hosted)?.lease.as_ref()?.capabilities.clone())
     }
 
-    /// Sends a call to an instance of its own kind, or keeps it until there is room for one.
-    pub(super) fn lease(&mut self, io: &mut Io, key: Key, call: &Call<'_>) {
-        if !self.try_lease(io, key, call) {
-            let Some(upstream) = self.flights.get(key).map(|flight| flight.upstream) else {
-                return;
-            };
-            let Some(weight) = self.room_to_wait(call.message.len()) else {
-                return self.fail_flight(io, key, NO_ROOM);
-            };
-            let queue = self.leases.queue.entry(upstream).or_default();
-            if queue.len() >= self.setup.plan.limits.queue {
-                // Calls that were given up stand in it until they come up.
-                queue.retain(|key| self.flights.get(*key).is_some_and(Flight::waits));
-            }
-            if queue.len() >= self.setup.plan.limits.queue {
-                let why = "too many requests wait for a server of their own (limits.queue)";
-                return self.fail_flight(io, key, why);
-            }
-            queue.push_back(key);
-            if let Some(flight) = self.flights.get_mut(key) {
-                flight.parked = Some(Parked::waiting(call, weight));
-            }
-        }
-    }
-
-    /// `false` if there is no room.
-    fn try_lease(&mut self, io: &mut Io, key: Key, call: &Call<'_>) -> bool {
-        let Some(flight) = self.flights.get_mut(key) else { return true };
+    /// Sends a call to an instance of its own kind, if there is one.
+    pub(super) fn try_lease(&mut self, io: &mut Io, key: Key, call: &Call<'_>) -> Leased {
+        let Some(flight) = self.flights.get_mut(key) else { return Leased::Done };
         let upstream = flight.upstream;
-        let Some(talk) = &mut flight.talk else { return true };
+        let Some(talk) = &mut flight.talk else { return Leased::Done };
         let method = call.envelope.method_span.map(|span| span.of(call.message));
         talk.binding.get_or_insert_with(|| {
             let (endpoint, params) = (talk.endpoint.as_deref(), call.envelope.params);
@@ -225,10 +194,12 @@ impl Core {
         let (hosted, new) = match self.find_lease(io, upstream, &capabilities, principal) {
             Found::Old(hosted) => (hosted, false),
             Found::New(hosted) => (hosted, true),
-            Found::Later => return false,
-            Found::Full => {
-                self.end_longest_away(io, upstream);
-                return false;
+            Found::None { share, full } => {
+                if full {
+                    let its = |talk: &Talk| !share || talk.principal == principal;
+                    self.end_longest_away(io, upstream, its);
+                }
+                return if share { Leased::NoShare } else { Leased::NoRoom };
             }
         };
         if let Some(lease) = self.hosted.get_mut(hosted).and_then(|it| it.lease.as_mut()) {
@@ -247,7 +218,7 @@ impl Core {
         } else {
             self.send_private(io, key, hosted, call);
         }
-        true
+        Leased::Done
     }
 
     /// An instance for a call. An idle one of another client may make room, no call does.
@@ -260,16 +231,18 @@ impl Core {
     ) -> Found {
         let mut free: Option<(Instant, Key)> = None;
         let mut shared: Option<(usize, Key)> = None;
-        let mut idle: Option<(Instant, Key)> = None;
-        let (mut count, mut ending) = (0, 0);
+        // Of its own and of all: those without a call, the longest first.
+        let mut idle: [Option<(Instant, Key)>; 2] = [None; 2];
+        let (mut count, mut own, mut ending) = (0, 0, 0);
         for (key, hosted) in self.hosted.iter().filter(|(_, hosted)| hosted.upstream == id) {
             let Some(lease) = &hosted.lease else { continue };
-            count += 1;
+            let is_own = lease.principal == principal;
+            (count, own) = (count + 1, own + usize::from(is_own));
             if hosted.stopping || hosted.is_failing() {
                 ending += 1;
                 continue;
             }
-            let same = lease.capabilities == capabilities && lease.principal == principal;
+            let same = lease.capabilities == capabilities && is_own;
             let streams = hosted.instance.is_open()
                 && hosted.instance.transport() == Transport::Http
                 && !lease.spoiled;
@@ -279,8 +252,10 @@ impl Core {
                     free = Some(free.map_or((born, key), |known| known.min((born, key))));
                 }
                 (0, false) => {
-                    let since = lease.idle_since;
-                    idle = Some(idle.map_or((since, key), |known| known.min((since, key))));
+                    let since = (lease.idle_since, key);
+                    for idle in idle.iter_mut().skip(usize::from(!is_own)) {
+                        *idle = Some(idle.map_or(since, |known| known.min(since)));
+                    }
                 }
                 (calls, true) if streams => {
                     shared = Some(shared.map_or((calls, key), |known| known.min((calls, key))));
@@ -292,18 +267,17 @@ impl Core {
         if let Some((_, key)) = free {
             return Found::Old(key);
         }
-        if count < most {
+        let has_share = own >= share_of(most);
+        if count < most && !has_share {
             let new = self.add_lease(id, capabilities, principal);
-            return new.map_or(Found::Later, Found::New);
+            return new.map_or(Found::None { share: false, full: false }, Found::New);
         }
+        let idle = idle[usize::from(!has_share)];
         if let (Some((_, key)), 0) = (idle, ending) {
             self.stop_hosted(io, key);
         }
-        match shared {
-            Some((_, key)) => Found::Old(key),
-            None if idle.is_none() && ending == 0 => Found::Full,
-            None => Found::Later,
-        }
+        let full = idle.is_none() && ending == 0;
+        shared.map_or(Found::None { share: has_share, full }, |(_, key)| Found::Old(key))
     }
 
     fn leased_most(&self, id: UpstreamId) -> usize {
@@ -369,7 +343,7 @@ impl Core {
         let Some(at) = talk.at.take() else { return };
         let now = self.now;
         let Some(hosted) = self.hosted.get_mut(at) else { return };
-        self.leases.due.insert(hosted.upstream);
+        self.leases.due(hosted.upstream);
         let Some(lease) = &mut hosted.lease else { return };
         lease.calls.retain(|call| *call != key);
         lease.idle_since = now;
@@ -379,34 +353,10 @@ impl Core {
         }
     }
 
-    /// Room may have come for calls that wait for an instance.
-    pub(super) fn serve_leases(&mut self, io: &mut Io) {
-        while let Some(id) = self.leases.due.pop_first() {
-            while let Some(key) = self.leases.queue.get_mut(&id).and_then(VecDeque::pop_front) {
-                // It may be over, and its slot another's: only what waits here is kept unsent.
-                let Some(flight) = self.flights.get_mut(key) else { continue };
-                let revision = flight.revision;
-                let Some(kept) = flight.parked.take_if(|_| flight.exchange.is_none()) else {
-                    continue;
-                };
-                if !self.try_lease(io, key, &kept.call(revision)) {
-                    if let Some(flight) = self.flights.get_mut(key) {
-                        flight.parked = Some(kept);
-                    }
-                    self.leases.queue.entry(id).or_default().push_front(key);
-                    break;
-                }
-            }
-            if self.leases.queue.get(&id).is_some_and(VecDeque::is_empty) {
-                self.leases.queue.remove(&id);
-            }
-        }
-    }
-
     pub(super) fn sweep_leases(&mut self, io: &mut Io) {
         let now = self.now;
         // With time, clients that are away become those that may be forgotten.
-        self.leases.due.extend(self.leases.queue.keys());
+        self.leases.all_due();
         let most = Duration::from_millis(self.setup.plan.limits.private_idle_timeout_ms);
         self.stop_leases(io, |lease| now.since(lease.idle_since) >= most);
     }

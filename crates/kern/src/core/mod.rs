@@ -30,6 +30,7 @@ mod http_streams;
 mod interest;
 mod lease;
 mod lease_home;
+mod lease_queue;
 mod listens;
 mod lists;
 mod local;
@@ -165,7 +166,7 @@ pub struct Core {
     channels: HashMap<Token, Key>,
     asks: Slab<asks::Ask>,
     batches: Slab<batches::Batch>,
-    leases: lease::Leases,
+    leases: lease_queue::Leases,
     /// What clients that can be asked see of old servers.
     able: able::Able,
     parks: parks::Parks,
@@ -239,7 +240,7 @@ impl Core {
             channels: HashMap::new(),
             asks: Slab::new(),
             batches: Slab::new(),
-            leases: lease::Leases::default(),
+            leases: lease_queue::Leases::default(),
             able: able::Able::default(),
             parks: parks::Parks::default(),
             listens: Slab::new(),

@@ -211,9 +211,16 @@ impl Core {
     }
 
     /// Makes room: clients may forget that they were asked something.
-    pub(super) fn end_longest_away(&mut self, io: &mut Io, id: UpstreamId) {
-        let has_one = |flight: &Flight| flight.talk.as_ref().is_some_and(|it| it.at.is_some());
-        let longest = self.longest_away(|_, flight| flight.upstream == id && has_one(flight));
+    pub(super) fn end_longest_away(
+        &mut self,
+        io: &mut Io,
+        id: UpstreamId,
+        whose: impl Fn(&Talk) -> bool,
+    ) {
+        let has_one = |talk: &Talk| talk.at.is_some() && whose(talk);
+        let longest = self.longest_away(|_, flight| {
+            flight.upstream == id && flight.talk.as_deref().is_some_and(has_one)
+        });
         if let Some(key) = longest {
             self.end_away(io, key, "its client is away, and another call needs room");
         }

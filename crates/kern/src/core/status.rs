@@ -3,8 +3,6 @@
 //! Guarded like every other path; it says nothing that `tools/list` would not let one find out,
 //! except why an upstream is down. `core` counts what the core that answers has in hand.
 
-use std::collections::VecDeque;
-
 use kern_control::Launch;
 use kern_mcp::json;
 use kern_route::ListKind;
@@ -79,7 +77,7 @@ impl Core {
         let own = |(_, hosted): &(_, &super::hosted::Hosted)| !hosted.is_shared();
         let waiting = self.upstreams.values().map(|it| it.waiting.len()).sum::<usize>()
             + self.hosted.iter().map(|(_, it)| it.waiting.len()).sum::<usize>()
-            + self.leases.queue.values().map(VecDeque::len).sum::<usize>()
+            + self.leases.len()
             + self.patient.len();
         Report {
             edges: self.edges.len(),

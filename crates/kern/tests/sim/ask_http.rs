@@ -353,8 +353,10 @@ impl HttpClient {
 
 impl Actor for HttpClient {
     fn started(&mut self, context: &mut Context<'_>) {
-        self.schedule(context, 50_000, BEGIN);
-        self.schedule(context, 50_000, ACT);
+        for token in [BEGIN, ACT] {
+            let delay = self.brain.opening(context);
+            context.after(delay, token);
+        }
     }
 
     fn opened(&mut self, context: &mut Context<'_>, link: Link) {

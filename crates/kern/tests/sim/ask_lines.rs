@@ -106,8 +106,10 @@ impl LineClient {
 
 impl Actor for LineClient {
     fn started(&mut self, context: &mut Context<'_>) {
-        self.schedule(context, 50_000, CONNECT);
-        self.schedule(context, 50_000, ACT);
+        for token in [CONNECT, ACT] {
+            let delay = self.brain.opening(context);
+            context.after(delay, token);
+        }
     }
 
     fn opened(&mut self, context: &mut Context<'_>, link: Link) {

@@ -8,6 +8,7 @@ mod back;
 mod hears;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kern_reactor::driver::sim::{Context, Rng};
 use serde_json::{Value, json};
@@ -317,6 +318,13 @@ impl Brain {
 
     pub fn is_strict(&self) -> bool {
         self.ledger.borrow().strict
+    }
+
+    /// How long it waits before it first does something. Whoever comes before the gateway listens is
+    /// refused: not where every answer must be right.
+    pub fn opening(&self, context: &mut Context<'_>) -> Duration {
+        let least = if self.is_strict() { Duration::from_secs(1) } else { Duration::ZERO };
+        least + Duration::from_micros(context.rng(|rng| rng.size(1, 50_000)))
     }
 
     /// Whether its server can do a call without a client to ask.
