@@ -28,7 +28,7 @@ mod tags;
 mod token;
 
 pub use binding::{Principal, binding, credential_of};
-pub use park::{Asked, Effect, Event, Fault, Park, Question, State};
+pub use park::{Asked, Effect, Event, Fault, Park, State};
 pub use replay::{EventId, Replay};
 pub use seal::{Sealer, Ticket, is_ours};
 pub use session::{Level, Session};

@@ -24,7 +24,7 @@ use kern_terms::Instant;
 
 use crate::limits::{MOMENT, MOMENTS_MOST};
 
-pub use ask::{Asked, Fault, Question};
+pub use ask::{Asked, Fault};
 
 /// Requests of one call that may wait for its client.
 const ASKED_MAX: usize = 16;

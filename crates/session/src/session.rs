@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kern_mcp::{era, json};
+use kern_mcp::era;
 use kern_terms::{FlightId, Instant, Key, Revision};
 
 use crate::{Replay, SmallBytes, Token, life};
@@ -54,9 +54,6 @@ impl Level {
         })
     }
 }
-
-/// Capabilities of a client that can be asked something in mid-call.
-const CONVERSATIONS: [&str; 3] = ["sampling", "elicitation", "roots"];
 
 /// One client of the old era, from `initialize` to the end.
 #[derive(Debug)]
@@ -109,7 +106,7 @@ impl Session {
             revision,
             endpoint,
             capabilities_modern: era::capabilities::legacy_to_modern(&capabilities).into(),
-            converses: CONVERSATIONS.iter().any(|name| json::field(&capabilities, name).is_some()),
+            converses: era::rounds::can_be_asked(&capabilities),
             capabilities,
             info,
             log_level: None,

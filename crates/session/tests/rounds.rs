@@ -166,6 +166,7 @@ fn a_server_cannot_ask_what_the_client_never_declared_nor_for_ever() {
         (r#"{"roots":null}"#, Input::Roots, false),
         (r#"{"roots":{}}"#, Input::Roots, true),
         (r#"{"elicitation":{}}"#, Input::Form, true),
+        (r#"{"elicitation":null}"#, Input::Form, false),
         (r#"{"elicitation":{}}"#, Input::Url, false),
         (r#"{"elicitation":{"url":{}}}"#, Input::Url, true),
         (r#"{"elicitation":{"url":{}}}"#, Input::Form, false),

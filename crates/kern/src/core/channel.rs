@@ -187,12 +187,8 @@ impl Core {
             return line.calls.insert(id.into(), flight).is_none();
         }
         // A connection of another core is told by post.
-        if inbound.reply.core == self.id
-            && let Some(Edge { kind: edge::Kind::Http(http), .. }) =
-                self.edges.get_mut(inbound.reply.edge)
-            && let Doing::Waiting(exchange) = &mut http.doing
-        {
-            exchange.flight = Some(flight);
+        if inbound.reply.core == self.id {
+            self.note_exchange(inbound.reply, flight);
         }
         true
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kern_control::{Instances, Launch};
+use kern_mcp::era::rounds::can_be_asked;
 use kern_mcp::{Method, Span, Splice, json};
 use kern_session::{Park, Principal, binding};
 use kern_terms::{Era, Instant, Key, Revision};
@@ -145,10 +146,8 @@ impl Core {
             return None;
         }
         let declared = inbound.envelope.client_capabilities?.of(inbound.message);
-        let able = |name| json::field(declared, name).is_some_and(|it| it.starts_with(b"{"));
-        let asks = ["elicitation", "sampling", "roots"].into_iter().any(able);
         let fits = declared.len() <= CAPABILITIES_BYTES_MAX;
-        (asks && fits).then(|| without_extensions(declared))
+        (fits && can_be_asked(declared)).then(|| without_extensions(declared))
     }
 
     pub(super) fn talks(&self, key: Key) -> bool {

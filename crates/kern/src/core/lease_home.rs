@@ -14,7 +14,6 @@ use kern_mcp::scan;
 use kern_session::Principal;
 use kern_terms::{CoreId, FlightId, Revision};
 
-use super::edge::{Doing, Edge, Kind};
 use super::lease::Talk;
 use super::words::{Brought, Post, ReplyTo, UpstreamId};
 use super::{Core, Io};
@@ -85,14 +84,9 @@ impl Core {
         }
     }
 
-    /// The call of an exchange of this core is a flight of another.
+    /// The call of an exchange of this core is a flight of another, or one under another number.
     pub(super) fn took(&mut self, io: &mut Io, reply: ReplyTo, flight: FlightId) {
-        if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(reply.edge)
-            && http.exchange == reply.exchange
-            && let Doing::Waiting(exchange) | Doing::Streaming(exchange) = &mut http.doing
-        {
-            exchange.flight = Some(flight);
-        } else {
+        if !self.note_exchange(reply, flight) {
             // Its client left meanwhile, or has its answer already.
             io.post(flight.core(), Post::Left { reply, flight });
         }

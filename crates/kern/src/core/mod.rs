@@ -28,6 +28,7 @@ mod http_instance;
 mod http_link;
 mod http_streams;
 mod interest;
+mod keys;
 mod lease;
 mod lease_home;
 mod lease_queue;
@@ -419,8 +420,7 @@ impl App for Core {
         self.settle_by = self.now + lists::PATIENCE;
         io.timer(SWEEP_EVERY, Timer::Sweep.token());
         self.listen(io);
-        self.share_tagger(io);
-        self.share_seal(io);
+        self.share_keys(io);
         self.apply_upstreams(io);
     }
 

@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kern_mcp::era::rounds::Input;
 use kern_mcp::{Envelope, encode, errors};
 use kern_session::limits::MOMENT;
-use kern_session::{Asked, Effect, Event, Park, Question, Sealer, State, Ticket, call};
+use kern_session::{Asked, Effect, Event, Park, Sealer, State, Ticket, call};
 use kern_terms::Key;
 
 use super::flight::Flight;
 use super::lease::Talk;
 use super::timers::Timer;
-use super::words::{Ending, Post, ReplyTo, UpstreamId};
+use super::words::{Ending, ReplyTo, UpstreamId};
 use super::{Core, Io};
 
 /// Calls of one core whose clients are away.
@@ -75,19 +76,6 @@ pub(super) enum Outcome<'a> {
 }
 
 impl Core {
-    /// The first core makes the key and gives it to all.
-    pub(super) fn share_seal(&mut self, io: &mut Io) {
-        if !self.is_first() {
-            return;
-        }
-        let mut key = [0; 32];
-        for eight in key.chunks_exact_mut(8) {
-            eight.copy_from_slice(&io.random().to_be_bytes());
-        }
-        let sealer = Arc::new(Sealer::new(key));
-        self.tell_all(io, || Post::Seal(Arc::clone(&sealer)));
-    }
-
     /// A server of a leased instance asks. `flight` is the call on whose stream it does.
     pub(super) fn leased_asks(
         &mut self,
@@ -100,8 +88,8 @@ impl Core {
         let Some(id) = envelope.id.map(|span| span.of(message)) else { return };
         let Some(capabilities) = self.lease_capabilities(hosted) else { return };
         let params = envelope.params.map(|span| span.of(message));
-        let question = Question::of(envelope.method);
-        let Some(question) = question.filter(|it| it.is_allowed(&capabilities, params)) else {
+        let input = Input::of(envelope.method.as_str(), params);
+        let Some(input) = input.filter(|it| it.is_declared(&capabilities)) else {
             let why = "this client declared no such capability";
             return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
         };
@@ -110,7 +98,7 @@ impl Core {
             let why = "this request does not say which call it belongs to";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);
         };
-        let asked = Asked::new(id, question, params);
+        let asked = Asked::new(id, input, params);
         let bytes = asked.bytes();
         let most = self.parked_bytes_max();
         if !self.make_room(io, key, |parks| parks.bytes + bytes > most) {

@@ -151,13 +151,16 @@ impl Core {
         self.withdraw_flight(io, key, gone, "cancelled by the client");
     }
 
-    /// Remembers which flight an HTTP exchange of this core waits for.
-    fn note_exchange(&mut self, reply: ReplyTo, flight: FlightId) {
+    /// Remembers which flight an HTTP exchange of this core waits for; `false` if it waits no longer.
+    pub(super) fn note_exchange(&mut self, reply: ReplyTo, flight: FlightId) -> bool {
         if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(reply.edge)
-            && let Doing::Waiting(exchange) = &mut http.doing
+            && http.exchange == reply.exchange
+            && let Doing::Waiting(exchange) | Doing::Streaming(exchange) = &mut http.doing
         {
             exchange.flight = Some(flight);
+            return true;
         }
+        false
     }
 
     /// Refuses a call that brings a state to a server which never gave one.

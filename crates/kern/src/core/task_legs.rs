@@ -15,6 +15,7 @@
 
 use bytes::Bytes;
 use kern_mcp::era::capabilities::with_tasks;
+use kern_mcp::era::rounds::can_be_asked;
 use kern_mcp::era::task::{self, Outcome, Status};
 use kern_mcp::errors::INVALID_PARAMS;
 use kern_mcp::tasks::{self, Support, TASK_ID_BYTES_MAX};
@@ -29,9 +30,6 @@ use super::timers::Timer;
 use super::words::{Ending, Health, Leg, Step};
 use super::{Core, Io};
 use crate::pipeline::{Destination, Inbound};
-
-/// Capabilities that let a server ask its client in mid-call.
-const CONVERSES: [&str; 3] = ["elicitation", "sampling", "roots"];
 
 /// An id that no client gave: answers to it are told by the flight.
 const NO_ID: &[u8] = b"0";
@@ -247,7 +245,7 @@ impl Core {
 fn converses(inbound: &Inbound<'_>) -> bool {
     let capabilities = inbound.envelope.client_capabilities;
     let declared = capabilities.map_or(&b"{}"[..], |span| span.of(inbound.message));
-    CONVERSES.iter().any(|name| json::field(declared, name).is_some_and(|it| it.starts_with(b"{")))
+    can_be_asked(declared)
 }
 
 /// A request about a task, under a raw id.

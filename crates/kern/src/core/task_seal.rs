@@ -6,29 +6,14 @@
 //! this client ([`Principal`]), this server since it was last greeted, and this id. Invariant: an id
 //! without its tag opens nothing, and neither does one that was given to somebody else.
 
-use std::sync::Arc;
-
 use kern_mcp::tasks;
-use kern_session::{Principal, TAG_TEXT_BYTES, Tagger};
+use kern_session::{Principal, TAG_TEXT_BYTES};
 
+use super::Core;
 use super::flight::Flight;
-use super::words::{Health, Post, UpstreamId};
-use super::{Core, Io};
+use super::words::{Health, UpstreamId};
 
 impl Core {
-    /// The first core makes the key and gives it to all.
-    pub(super) fn share_tagger(&mut self, io: &mut Io) {
-        if !self.is_first() {
-            return;
-        }
-        let mut key = [0; 32];
-        for eight in key.chunks_exact_mut(8) {
-            eight.copy_from_slice(&io.random().to_be_bytes());
-        }
-        let tagger = Arc::new(Tagger::new(key));
-        self.tell_all(io, || Post::Tagger(Arc::clone(&tagger)));
-    }
-
     /// The id a flight's client gets for a task of an old server.
     pub(super) fn shown_task(&self, flight: &Flight, own: &str) -> Option<String> {
         let upstream = self.upstreams.get(&flight.upstream)?;

@@ -15,7 +15,8 @@ use std::fmt;
 
 use crate::envelope::Envelope;
 use crate::json::{
-    Span, get, is_absent, is_object, members, quote_into, same_text, text, unescape_lossy,
+    Span, field, get, is_absent, is_object, members, quote_into, same_text, text, text_field,
+    unescape_lossy,
 };
 use crate::limits::INPUT_REQUESTS_MAX;
 use crate::rewrite::Splice;
@@ -34,6 +35,21 @@ pub enum Input {
 }
 
 impl Input {
+    /// What `method` with `params` asks; `None` if it is nothing a client can be asked (2026-07-28
+    /// basic/patterns/mrtr, "InputRequests").
+    pub fn of(method: &str, params: Option<&[u8]>) -> Option<Self> {
+        let mode = || params.and_then(|params| get(params, Span::all(params), "mode"));
+        match method {
+            "roots/list" => Some(Self::Roots),
+            "sampling/createMessage" => Some(Self::Sampling),
+            "elicitation/create" => {
+                let is_url = mode().zip(params).is_some_and(|(it, of)| same_text(it.of(of), "url"));
+                Some(if is_url { Self::Url } else { Self::Form })
+            }
+            _ => None,
+        }
+    }
+
     /// The method a legacy client is asked by.
     pub const fn method(self) -> &'static str {
         match self {
@@ -68,6 +84,30 @@ impl Input {
                 .is_some_and(|it| object(it, "form").is_some() || object(it, "url").is_none()),
         }
     }
+
+    /// Whether `result`, an object, has what every result of this kind has.
+    pub fn is_answered_by(self, result: &[u8]) -> bool {
+        let is = |name, first: u8| {
+            field(result, name).is_some_and(|value| value.first() == Some(&first))
+        };
+        match self {
+            Self::Form | Self::Url => text_field(result, "action")
+                .is_some_and(|action| ["accept", "decline", "cancel"].contains(&action.as_str())),
+            Self::Sampling => {
+                is("role", b'"')
+                    && (is("content", b'{') || is("content", b'['))
+                    && is("model", b'"')
+            }
+            Self::Roots => is("roots", b'['),
+        }
+    }
+}
+
+/// Whether a client that declared `capabilities` (`ClientCapabilities`, JSON) can be asked something.
+pub fn can_be_asked(capabilities: &[u8]) -> bool {
+    ["elicitation", "sampling", "roots"]
+        .iter()
+        .any(|name| field(capabilities, name).is_some_and(|declared| declared.starts_with(b"{")))
 }
 
 /// One entry of `inputRequests`.
@@ -154,16 +194,8 @@ fn question(message: &[u8], key: Span, value: Span) -> Result<Question, Malforme
     if params.is_some_and(|span| !is_object(message, span)) {
         return Err(Malformed::Shape);
     }
-    let mode = params.and_then(|params| get(message, params, "mode"));
-    let input = match method.as_str() {
-        "roots/list" => Input::Roots,
-        "sampling/createMessage" => Input::Sampling,
-        "elicitation/create" if mode.is_some_and(|it| same_text(it.of(message), "url")) => {
-            Input::Url
-        }
-        "elicitation/create" => Input::Form,
-        _ => return Err(Malformed::Method(method.chars().take(80).collect())),
-    };
+    let input = Input::of(&method, params.map(|span| span.of(message)))
+        .ok_or_else(|| Malformed::Method(method.chars().take(80).collect()))?;
     if params.is_none() && input != Input::Roots {
         return Err(Malformed::Shape);
     }

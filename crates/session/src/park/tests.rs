@@ -1,6 +1,7 @@
 //! Every state meets every event, and any sequence of events keeps the invariants.
 
 use super::*;
+use kern_mcp::era::rounds::Input;
 use kern_terms::Instant;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const START: Instant = Instant::ZERO;
 
 fn ask(id: &str) -> Event<'static> {
-    Event::Asked(Asked::new(id.as_bytes(), Question::Elicit, Some(b"{\"message\":\"?\"}")))
+    Event::Asked(Asked::new(id.as_bytes(), Input::Form, Some(b"{\"message\":\"?\"}")))
 }
 
 fn step(park: &mut Park, now: Instant, event: Event<'_>) -> Vec<Effect> {
@@ -174,28 +175,8 @@ fn a_server_cannot_make_us_keep_without_bound() {
     assert_eq!(short(&step(&mut park, START, ask("more"))), "refuse more");
     let mut park = Park::new(PATIENCE);
     let large = vec![b' '; ASKED_BYTES_MAX];
-    let event = Event::Asked(Asked::new(b"1", Question::Roots, Some(&large)));
+    let event = Event::Asked(Asked::new(b"1", Input::Roots, Some(&large)));
     assert_eq!(short(&step(&mut park, START, event)), "refuse 1");
-}
-
-#[test]
-fn a_server_may_ask_only_what_the_client_declared() {
-    let url = Some(&br#"{"mode":"url"}"#[..]);
-    for (question, capabilities, params, expected) in [
-        (Question::Elicit, r#"{"elicitation":{}}"#, None, true),
-        (Question::Elicit, r#"{"elicitation":{}}"#, url, false),
-        (Question::Elicit, r#"{"elicitation":{"url":{}}}"#, url, true),
-        (Question::Elicit, r#"{"elicitation":{"url":{}}}"#, None, false),
-        (Question::Elicit, r#"{"elicitation":{"form":{},"url":{}}}"#, None, true),
-        (Question::Elicit, r#"{"elicitation":null}"#, None, false),
-        (Question::Elicit, r#"{"sampling":{}}"#, None, false),
-        (Question::Sample, r#"{"sampling":{}}"#, None, true),
-        (Question::Roots, r#"{"roots":{}}"#, None, true),
-        (Question::Roots, "{}", None, false),
-    ] {
-        let allowed = question.is_allowed(capabilities.as_bytes(), params);
-        assert_eq!(allowed, expected, "{question:?} {capabilities}");
-    }
 }
 
 #[test]
