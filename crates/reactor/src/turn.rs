@@ -129,15 +129,15 @@ impl<A: App> Core<A> {
 
     fn sleep(&mut self) -> std::io::Result<()> {
         let wanted = self.wants_turn();
-        let lane = Arc::clone(&self.io.lane);
-        let until = if lane.prepare_sleep() { wanted } else { Some(Instant::ZERO) };
-        let result = self.io.driver.wait(until, &mut self.completions);
-        lane.awake();
+        let io = &mut self.io;
+        let until = if io.lane.prepare_sleep() { wanted } else { Some(Instant::ZERO) };
+        let result = io.driver.wait(until, &mut self.completions);
+        io.lane.awake();
         result?;
-        self.io.now = self.io.driver.now();
-        lane.turn.start(self.io.now);
-        if let Some(until) = until.filter(|until| *until > Instant::ZERO && *until <= self.io.now) {
-            self.io.stats.poll_delay.record(self.io.now.since(until));
+        io.now = io.driver.now();
+        io.lane.turn.start(io.now);
+        if let Some(until) = until.filter(|until| *until > Instant::ZERO && *until <= io.now) {
+            io.stats.poll_delay.record(io.now.since(until));
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl<A: App> Core<A> {
             let envelope = self.io.own.pop_front().expect("counted");
             self.open_envelope(envelope);
         }
-        for _ in 0..POSTS_PER_TURN {
+        for _ in 0..depth.min(POSTS_PER_TURN) {
             let Some(envelope) = self.io.lane.pop() else { break };
             self.open_envelope(envelope);
         }

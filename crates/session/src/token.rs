@@ -26,15 +26,35 @@ impl Token {
 
     /// Reads exactly what [`Token`]'s `Display` writes.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let lower_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != Self::TEXT_BYTES || !text.iter().all(lower_hex) {
+        let text: &[u8; Self::TEXT_BYTES] = text.try_into().ok()?;
+        let (core, high, low) = (number(&text[..2]), number(&text[2..18]), number(&text[18..]));
+        // A digit that is none has set a bit above those of one.
+        if (core.1 | high.1 | low.1) > 0xf {
             return None;
         }
-        let text = std::str::from_utf8(text).ok()?;
-        let core = CoreId(u8::from_str_radix(&text[..2], 16).ok()?);
-        Some(Self { core, random: u128::from_str_radix(&text[2..], 16).ok()? })
+        let core = CoreId(u8::try_from(core.0).ok()?);
+        Some(Self::new(core, high.0, low.0))
     }
 }
+
+/// What at most sixteen hexadecimal digits stand for, and all of them joined by "or".
+fn number(digits: &[u8]) -> (u64, u8) {
+    digits.iter().fold((0, 0), |(number, seen), byte| {
+        let digit = DIGITS[usize::from(*byte)];
+        (number << 4 | u64::from(digit), seen | digit)
+    })
+}
+
+/// The value of each lower-case hexadecimal digit, above 15 for other bytes.
+const DIGITS: [u8; 256] = {
+    let mut table = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    table
+};
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,10 +33,12 @@ pub(super) fn host_allowed(host: &str, allowed: &[String], public: bool) -> bool
 }
 
 fn host_of(authority: &str) -> &str {
-    if let Some(end) = authority.rfind(']') {
-        return &authority[..=end];
+    let last = |wanted| authority.bytes().rposition(|byte| byte == wanted);
+    match (last(b']'), last(b':')) {
+        (Some(end), _) => &authority[..=end],
+        (None, Some(end)) => &authority[..end],
+        (None, None) => authority,
     }
-    authority.rsplit_once(':').map_or(authority, |(name, _)| name)
 }
 
 fn bare(name: &str) -> &str {

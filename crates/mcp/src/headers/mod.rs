@@ -84,9 +84,21 @@ pub fn check(
 /// Whether a header value is, byte for byte, the content of a raw string, both of letters, digits and
 /// `_-./` alone: then no spelling of either needs to be read. Most names and all methods are so.
 fn is_plainly(value: &[u8], raw: &[u8]) -> bool {
-    let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
-    matches!(raw, [b'"', content @ .., b'"'] if content == value) && value.iter().all(plain)
+    matches!(raw, [b'"', content @ .., b'"'] if content == value)
+        && value.iter().all(|byte| PLAIN[usize::from(*byte)])
 }
+
+/// Letters, digits and `_-./`.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let plain = matches!(byte as u8, b'_' | b'-' | b'.' | b'/');
+        table[byte] = plain || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
 
 fn compare(
     header: &str,

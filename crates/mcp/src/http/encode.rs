@@ -295,12 +295,14 @@ fn headers(out: &mut Vec<u8>, extra: &[Header<'_>]) {
 }
 
 fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    if name.is_empty() || !name.bytes().all(is_token_byte) {
+    // No exit in mid-name: names are short, and most are good.
+    let token = name.bytes().fold(true, |good, byte| good & is_token_byte(byte));
+    if name.is_empty() || !token {
         return;
     }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    if value.iter().copied().all(is_value_byte) {
+    if value.iter().fold(true, |good, byte| good & is_value_byte(*byte)) {
         out.extend_from_slice(value);
     } else {
         out.extend(value.iter().map(|byte| if is_value_byte(*byte) { *byte } else { b' ' }));

@@ -219,7 +219,7 @@ impl HeaderTable {
         if self.known[Known::Connection as usize] == ABSENT {
             return false;
         }
-        self.view(head)
+        self.view(head, None)
             .get_all("connection")
             .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -236,9 +236,8 @@ impl HeaderTable {
             })
     }
 
-    pub(super) fn view<'a>(&'a self, head: &'a [u8]) -> Headers<'a> {
-        // One check for all values; a head with other bytes in it is rare.
-        let whole = std::str::from_utf8(head).ok();
+    /// The headers of `head`; `whole` is it as text, where it is text.
+    pub(super) fn view<'a>(&'a self, head: &'a [u8], whole: Option<&'a str>) -> Headers<'a> {
         let text = |known| {
             let index = self.known[known as usize];
             let span = self.spans.get(usize::from(index))?;
@@ -427,5 +426,6 @@ pub(super) const fn table(others: &[u8]) -> [bool; 256] {
 /// What a field value may hold: visible characters, space, tab, bytes above ASCII
 /// (RFC 9110 section 5.5).
 pub(super) fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+    // Without branches, so that many are looked at at once.
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
 }

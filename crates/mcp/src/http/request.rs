@@ -286,13 +286,11 @@ impl RequestDecoder {
         if !self.headers.known_are_ascii(head) {
             return bad("header value outside ASCII");
         }
-        let host = self.headers.known(head, Known::Host);
-        let host = host.map(|value| std::str::from_utf8(value).unwrap_or(""));
-        match (host, authority) {
+        match (self.headers.known(head, Known::Host), authority) {
             (None, _) if http10 => Ok(()),
             (None, _) => bad("missing Host"),
             (Some(host), _) if !is_host(host) => bad("malformed Host"),
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority.as_bytes()) => {
                 bad("Host differs from the request target")
             }
             (Some(_), _) => Ok(()),
@@ -371,16 +369,20 @@ impl RequestDecoder {
             };
             (&input[..line.head_bytes], body)
         };
-        let target = match &head[line.target_start..line.target_start + line.target_len] {
-            [] => "/",
-            bytes => std::str::from_utf8(bytes).expect("a target was checked to be ASCII"),
+        // One check for all text in it; a head with other bytes in it is rare.
+        let whole = std::str::from_utf8(head).ok();
+        let place = line.target_start..line.target_start + line.target_len;
+        let target = match whole.and_then(|head| head.get(place.clone())) {
+            Some(text) => Ok(text),
+            None => std::str::from_utf8(&head[place]),
         };
+        let target = target.expect("a target was checked to be ASCII");
         Request {
             method: line.method,
-            target,
+            target: if target.is_empty() { "/" } else { target },
             http10: line.http10,
             keep_alive: line.keep_alive,
-            headers: self.headers.view(head),
+            headers: self.headers.view(head, whole),
             body,
         }
     }

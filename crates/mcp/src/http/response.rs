@@ -36,7 +36,8 @@ impl ResponseHead<'_> {
 }
 
 fn is_media_type(value: &str, media_type: &str) -> bool {
-    value.split(';').next().unwrap_or("").trim_ascii().eq_ignore_ascii_case(media_type)
+    value == media_type
+        || value.split(';').next().unwrap_or("").trim_ascii().eq_ignore_ascii_case(media_type)
 }
 
 /// One step through a response.
@@ -198,7 +199,7 @@ impl ResponseDecoder {
                 }
                 Ok(Found::Final { head_bytes, status, body_bytes }) => {
                     let head = &input[skipped..skipped + head_bytes];
-                    let headers = self.headers.view(head);
+                    let headers = self.headers.view(head, std::str::from_utf8(head).ok());
                     let piece = Piece::Head(ResponseHead { status, headers, body_bytes });
                     return Ok((skipped + head_bytes, piece));
                 }
@@ -263,9 +264,11 @@ impl ResponseDecoder {
             self.state = State::Length { left: 0 };
             return Ok(Some(0));
         }
-        let streams = self.headers.known(head, Known::ContentType).is_some_and(|value| {
-            std::str::from_utf8(value).is_ok_and(|text| is_media_type(text, "text/event-stream"))
-        });
+        let streams = match self.headers.known(head, Known::ContentType) {
+            None | Some(b"application/json") => false,
+            Some(value) => std::str::from_utf8(value)
+                .is_ok_and(|text| is_media_type(text, "text/event-stream")),
+        };
         let budget = if streams { u64::MAX } else { self.limits.body_bytes_max as u64 };
         let (state, body_bytes) = match declared {
             Declared::Length(bytes) if bytes > budget => {
