@@ -3,7 +3,7 @@
 //! Invariants: a flight ends once: answered, failed, cancelled or overdue, and with it everything
 //! kept for it. Its id is the JSON-RPC id the server sees, so an answer finds it by indexing.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,7 +72,7 @@ pub(super) struct Flight {
     /// Kept while it waits for a server, and until a server surely took it.
     pub(super) parked: Option<Box<Parked>>,
     /// The server's session it was sent in.
-    pub(super) sent_in: Option<Vec<u8>>,
+    pub(super) sent_in: Option<Rc<[u8]>>,
     /// When the shared server was greeted ([`super::words::Up::epoch`]) to which it was sent.
     pub(super) epoch: u64,
     pub(super) steps: Option<Box<Steps>>,
@@ -94,12 +94,12 @@ pub(super) struct Flight {
 /// All that is needed to send a call later.
 #[derive(Debug)]
 pub(super) struct Parked {
-    pub(super) message: Bytes,
+    pub(super) message: Vec<u8>,
     pub(super) envelope: Envelope,
     pub(super) name: Option<String>,
     pub(super) uri: Option<String>,
-    pub(super) client_info: Bytes,
-    pub(super) client_capabilities: Bytes,
+    pub(super) client_info: Vec<u8>,
+    pub(super) client_capabilities: Vec<u8>,
     pub(super) log_level: Option<&'static str>,
     /// Its bytes are counted while it waits in a queue.
     pub(super) _weight: Option<Weight>,
@@ -138,15 +138,31 @@ impl Parked {
 
     pub(super) fn of(call: &Call<'_>) -> Box<Self> {
         Box::new(Self {
-            message: Bytes::copy_from_slice(call.message),
+            message: call.message.to_vec(),
             envelope: *call.envelope,
             name: call.name.map(str::to_owned),
             uri: call.uri.map(str::to_owned),
-            client_info: Bytes::copy_from_slice(call.client_info),
-            client_capabilities: Bytes::copy_from_slice(call.client_capabilities),
+            client_info: call.client_info.to_vec(),
+            client_capabilities: call.client_capabilities.to_vec(),
             log_level: call.log_level,
             _weight: None,
         })
+    }
+
+    /// Takes a call into the memory of one that is over.
+    pub(super) fn refill(&mut self, call: &Call<'_>) {
+        let fill = |buffer: &mut Vec<u8>, bytes: &[u8]| {
+            buffer.clear();
+            buffer.extend_from_slice(bytes);
+        };
+        fill(&mut self.message, call.message);
+        fill(&mut self.client_info, call.client_info);
+        fill(&mut self.client_capabilities, call.client_capabilities);
+        self.envelope = *call.envelope;
+        self.name = call.name.map(str::to_owned);
+        self.uri = call.uri.map(str::to_owned);
+        self.log_level = call.log_level;
+        self._weight = None;
     }
 }
 
@@ -305,8 +321,8 @@ impl Core {
                 self.lease(io, key, call);
             }
             Health::Up(up) if up.direct => {
-                let up = Arc::clone(up);
-                self.post_shared(io, key, &up, call);
+                let (revision, session_id) = (up.revision, upstream.session_id.clone());
+                self.post_shared(io, key, call, revision, session_id);
             }
             Health::Up(_) => match upstream.hosted {
                 Some(hosted) => {

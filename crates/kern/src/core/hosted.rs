@@ -4,6 +4,7 @@
 //! gone, so nothing survives it unseen.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ type Held = (Option<OwnId>, Method, Vec<u8>);
 #[derive(Debug)]
 pub(super) struct HttpWire {
     pub(super) link: Option<HttpLink>,
-    pub(super) session_id: Option<Vec<u8>>,
+    pub(super) session_id: Option<Rc<[u8]>>,
     /// The server's own stream.
     pub(super) stream: Option<Key>,
     /// Where HTTP+SSE messages are posted.
@@ -325,7 +326,7 @@ impl Core {
         let direct = hosted.instance.transport() == Transport::Http;
         let revision = hosted.instance.revision();
         let legacy = hosted.instance.identity().legacy;
-        let session_id = hosted.http().and_then(|wire| wire.session_id.clone());
+        let session_id = hosted.http().and_then(|wire| Some(wire.session_id.as_ref()?.to_vec()));
         let epoch = hosted.epoch;
         Some(Arc::new(Up { revision, legacy, direct, epoch, session_id }))
     }

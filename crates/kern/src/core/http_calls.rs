@@ -3,6 +3,7 @@
 //! Invariant: a call is sent a second time only when the server said that it did not act on it.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use kern_mcp::headers::encode_value;
 use kern_mcp::{Method, Span, json, scan};
@@ -12,28 +13,41 @@ use kern_upstream::Transport;
 use kern_upstream::call::{self, Call};
 use kern_upstream::http::{Ended, Post as HttpPost};
 
+use super::flight::Parked;
 use super::hosted::Wire;
 use super::http_link::{BELOW, POSTED, Which};
-use super::words::{Post, Up};
+use super::words::Post;
 use super::{Core, Io};
 
 impl Core {
     /// Sends a call over this core's connections to a shared server.
-    pub(super) fn post_shared(&mut self, io: &mut Io, key: Key, up: &Up, call: &Call<'_>) {
+    pub(super) fn post_shared(
+        &mut self,
+        io: &mut Io,
+        key: Key,
+        call: &Call<'_>,
+        revision: Revision,
+        session_id: Option<Rc<[u8]>>,
+    ) {
         let Some(flight) = self.flights.get(key) else { return };
         let id = flight.upstream;
-        if up.session_id.is_some() && flight.parked.is_none() {
+        if session_id.is_some() && flight.parked.is_none() {
             self.keep(key, call);
         }
-        let session_id = up.session_id.clone();
-        self.post_call(io, Which::Shared(id), key, call, up.revision, session_id);
+        self.post_call(io, Which::Shared(id), key, call, revision, session_id);
     }
 
     /// Keeps what is needed to send a call again should the server have forgotten our session.
     pub(super) fn keep(&mut self, key: Key, call: &Call<'_>) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.parked = Some(super::flight::Parked::of(call));
-        }
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let memory = flight.parked.take().or_else(|| self.spare_calls.pop());
+        flight.parked = Some(match memory {
+            Some(mut kept) => {
+                kept.refill(call);
+                kept
+            }
+            None => Parked::of(call),
+        });
     }
 
     /// Sends a call to a session's own server.
@@ -80,7 +94,7 @@ impl Core {
         key: Key,
         call: &Call<'_>,
         revision: Revision,
-        session_id: Option<Vec<u8>>,
+        session_id: Option<Rc<[u8]>>,
     ) {
         let id = self.flight_id(key);
         let mut body = std::mem::take(&mut self.out);
@@ -279,7 +293,7 @@ impl Core {
         // Others may have met the same before: then there is a new session, or will be.
         let now_in = match which {
             Which::Shared(id) => match self.upstreams.get(&id).map(|upstream| &upstream.health) {
-                Some(super::words::Health::Up(up)) => up.session_id.clone(),
+                Some(super::words::Health::Up(_)) => self.upstreams[&id].session_id.clone(),
                 _ => return false,
             },
             Which::Private(hosted) => match self.hosted.get_mut(hosted) {
@@ -303,7 +317,8 @@ impl Core {
                     upstream.waiting.push_back(key);
                 }
                 let owner = self.setup.owner(id);
-                self.post_to(io, owner, Post::SessionLost { upstream: id, session_id: sent_in });
+                let session_id = sent_in.map(|id| id.to_vec());
+                self.post_to(io, owner, Post::SessionLost { upstream: id, session_id });
                 true
             }
         }

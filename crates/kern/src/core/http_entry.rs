@@ -355,6 +355,9 @@ fn credential(request: &Request<'_>, envelope: &Envelope) -> Option<[u8; 32]> {
 
 pub(super) fn is_json(request: &Request<'_>) -> bool {
     request.headers.content_type.is_some_and(|text| {
+        if text == "application/json" {
+            return true;
+        }
         let kind = text.split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("application/json")
     })

@@ -228,7 +228,7 @@ impl Core {
             return;
         };
         let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http()) else { return };
-        if wire.session_id == session_id {
+        if wire.session_id.as_deref() == session_id.as_deref() {
             self.renew(io, Which::Private(key));
         }
     }

@@ -258,7 +258,7 @@ impl Core {
                     && let Some(session_id) = session_id
                     && let Some(wire) = self.hosted.get_mut(key).and_then(|hosted| hosted.http())
                 {
-                    wire.session_id = Some(session_id);
+                    wire.session_id = Some(session_id.into());
                 }
             }
             Happening::Message { tag, body, event, id, retry_ms, .. } => {

@@ -213,6 +213,9 @@ pub struct Core {
     out: Vec<u8>,
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
+    /// Memory of calls that were kept until a server surely took them; boxes, as flights hold them.
+    #[expect(clippy::vec_box)]
+    spare_calls: Vec<Box<flight::Parked>>,
     effects: Vec<kern_upstream::Effect>,
     happenings: Vec<kern_upstream::http::Happening>,
 }
@@ -272,6 +275,7 @@ impl Core {
             out: Vec::new(),
             scratch: Vec::new(),
             spare: Vec::new(),
+            spare_calls: Vec::new(),
             effects: Vec::new(),
             happenings: Vec::new(),
         }

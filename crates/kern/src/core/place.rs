@@ -8,6 +8,7 @@
 //! costs nothing.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ const BYTES_MAX: usize = 256 << 20;
 pub(super) struct Upstream {
     pub(super) spec: Arc<Spec>,
     pub(super) health: Health,
+    /// Our session with it, in memory of this core: cores do not count each other's references.
+    pub(super) session_id: Option<Rc<[u8]>>,
     /// This core's connections to it, where it is called over HTTP.
     pub(super) link: Option<HttpLink>,
     /// The shared instance, on the core that hosts it.

@@ -4,6 +4,7 @@
 //! its place for a grace period, so a restart does not make tools flicker.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +145,10 @@ impl Core {
             _ => None,
         };
         let lost = down.is_some() || epoch(&upstream.health) != epoch(&health);
+        upstream.session_id = match &health {
+            Health::Up(up) => up.session_id.as_deref().map(Rc::from),
+            _ => None,
+        };
         upstream.health = health;
         let waiting: Vec<_> = upstream.waiting.drain(..).collect();
         if lost {

@@ -82,6 +82,14 @@ impl Core {
 
     /// Keeps the memory of a call that is over for another.
     pub(super) fn recycle(&mut self, flight: &mut Flight) {
+        if let Some(mut kept) = flight.parked.take() {
+            kept._weight = None;
+            let bytes = [&kept.message, &kept.client_info, &kept.client_capabilities];
+            let bytes: usize = bytes.iter().map(|buffer| buffer.capacity()).sum();
+            if bytes <= SPARE_BYTES_MAX && self.spare_calls.len() < SPARE_MAX {
+                self.spare_calls.push(kept);
+            }
+        }
         let Some(conversation) = &mut flight.rounds else { return };
         let mut message = std::mem::take(&mut conversation.message);
         if message.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_MAX {
@@ -282,12 +290,12 @@ impl Core {
         let (session, tasks) = (flight.session, flight.leg.is_some());
         let level = session.and_then(|session| self.sessions.get(session)?.log_level);
         let again = Parked {
-            message: message.into(),
+            message,
             envelope,
             name,
             uri,
-            client_info: self.client_info(session),
-            client_capabilities: self.told_capabilities(session, tasks),
+            client_info: self.client_info(session).into(),
+            client_capabilities: self.told_capabilities(session, tasks).into(),
             log_level: level.map(kern_session::Level::as_str),
             _weight: None,
         };

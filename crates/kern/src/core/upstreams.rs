@@ -62,6 +62,7 @@ impl Core {
             super::place::Upstream {
                 spec: Arc::clone(spec),
                 health,
+                session_id: None,
                 link,
                 hosted: None,
                 flights: 0,
