@@ -30,6 +30,10 @@ fn json(bytes: &[u8]) {
 fn still(message: &[u8], envelope: &Envelope, edit: impl FnOnce(&mut Splice<'_>)) {
     let mut splice = Splice::new(message);
     edit(&mut splice);
+    written(message, envelope, &splice);
+}
+
+fn written(message: &[u8], envelope: &Envelope, splice: &Splice<'_>) {
     let mut out = Vec::new();
     splice.write_into(&mut out);
     same(message, envelope, &out);
@@ -50,7 +54,9 @@ fn same(message: &[u8], envelope: &Envelope, out: &[u8]) {
 
 fn requests(message: &[u8], envelope: &Envelope) {
     still(message, envelope, |splice| request::modern_to_legacy(splice, envelope));
-    still(message, envelope, |splice| request::legacy_to_modern(splice, envelope, &SENDER));
+    let (mut splice, mut sender) = (Splice::new(message), Vec::new());
+    request::legacy_to_modern(&mut splice, envelope, &SENDER, &mut sender);
+    written(message, envelope, &splice);
     let again = rounds::retry(message, envelope, Some(b"{\"k\":{}}"), Some(b"\"s\""));
     same(message, envelope, &again);
 }

@@ -165,7 +165,7 @@ fn fuzz(root: &Path) -> Outcome {
             ["+nightly", "fuzz", "run", target, "--", "-max_total_time=60", "-rss_limit_mb=2048"];
         let status = Command::new("cargo").args(arguments).current_dir(root).status();
         if !status.is_ok_and(|status| status.success()) {
-            return Outcome::Failed(format!("{target} found a failing input: see fuzz/artifacts/"));
+            return Outcome::Failed(format!("{target}: see above and fuzz/artifacts/"));
         }
     }
     Outcome::Passed(String::new())
