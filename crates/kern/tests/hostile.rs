@@ -35,7 +35,8 @@ fn a_server_cannot_answer_what_another_was_asked() {
         let mut beside = evil.begin("tools/call", json!({ "name": "hang", "arguments": {} }));
         let mut own = None;
         for _ in 0..20 {
-            // What it forges for a call of its own that waits beside is its answer to it.
+            // What it forges for a call of its own that waits beside is its answer to it; whether it
+            // guesses that call's id depends on the cores the two came to.
             let text = evil.text("echo", json!({ "x": 1 }));
             assert!(["{\"x\": 1}", "forged"].contains(&text.as_str()), "{text}");
             own = own.or_else(|| beside.next(SECOND / 10));
@@ -47,7 +48,9 @@ fn a_server_cannot_answer_what_another_was_asked() {
             assert_eq!(all[0]["result"]["content"][0]["text"], "late", "{all:?}");
         }
         // Its own calls it may answer as it likes, once.
-        assert_eq!(own.expect("it answered")["result"]["content"][0]["text"], "forged");
+        if let Some(own) = own {
+            assert_eq!(own["result"]["content"][0]["text"], "forged");
+        }
         assert!(beside.next(SECOND / 10).is_none(), "answered twice");
     });
 }

@@ -155,10 +155,13 @@ impl Runner {
         state.now += state.scheduling.size(TURN_NS.0, TURN_NS.1);
     }
 
-    /// Lets time pass. Ends early when nothing is left that could happen.
+    /// Lets time pass, also where nothing happens in it.
     pub fn run_for(&mut self, time: Duration) {
         let deadline = self.world.now() + time;
         while self.world.now() < deadline && self.step_before(deadline) {}
+        if self.world.now() < deadline {
+            self.world.advance(deadline.as_nanos());
+        }
     }
 
     /// Runs until `done`, which is asked after every step. False if it is not so by `deadline`, or
