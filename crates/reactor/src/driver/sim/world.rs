@@ -304,14 +304,14 @@ impl World {
         }
     }
 
-    /// Moves only what lives outside the cores, until `deadline` or until nothing is planned.
+    /// Moves only what lives outside the cores, until `deadline`.
     pub fn run_actors(&self, deadline: Instant) {
-        while let Some(at) = self.next_due() {
-            if at > deadline.as_nanos() {
-                return;
-            }
+        while let Some(at) = self.next_due().filter(|at| *at <= deadline.as_nanos()) {
             self.advance(at);
             self.happen();
+        }
+        if self.now() < deadline {
+            self.advance(deadline.as_nanos());
         }
     }
 }
