@@ -77,6 +77,9 @@ pub const PRIVATE_IDLE_TIMEOUT_MS: Bound = bound(1_000, 120_000, 7 * 24 * 3_600_
 pub const ANSWER_TIMEOUT_MS: Bound = bound(100, 600_000, 24 * 3_600_000);
 /// `limits.message_bytes`: one JSON-RPC message from an upstream.
 pub const MESSAGE_BYTES: Bound = bound(1 << 10, 16 << 20, 1 << 30);
+/// `limits.result_bytes`: one result that goes to its client as it comes, held nowhere. No more than
+/// `limits.message_bytes`: no result does.
+pub const RESULT_BYTES: Bound = bound(1 << 10, 128 << 20, 1 << 36);
 /// `limits.body_bytes`: one HTTP request body from a client.
 pub const BODY_BYTES: Bound = bound(1 << 10, 4 << 20, 1 << 30);
 /// `limits.header_bytes`: the head of one HTTP message.

@@ -125,6 +125,7 @@ pub enum Driver {
 #[expect(missing_docs, reason = "each field is documented at the constant of its name")]
 pub struct Limits {
     pub message_bytes: usize,
+    pub result_bytes: usize,
     pub body_bytes: usize,
     pub header_bytes: usize,
     pub connections: usize,
@@ -149,6 +150,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: limits::MESSAGE_BYTES.default as usize,
+            result_bytes: limits::RESULT_BYTES.default as usize,
             body_bytes: limits::BODY_BYTES.default as usize,
             header_bytes: limits::HEADER_BYTES.default as usize,
             connections: limits::CONNECTIONS.default as usize,

@@ -136,7 +136,7 @@ fn an_answer_that_is_too_long_fails_its_call_at_once_whatever_carries_it() {
     both(|driver| {
         for era in ["legacy", "modern"] {
             let far = Remote::fixture(&["--era", era]);
-            let config = "[limits]\nmessage_bytes = \"1MiB\"\n".to_owned()
+            let config = "[limits]\nmessage_bytes = \"1MiB\"\nresult_bytes = \"1MiB\"\n".to_owned()
                 + &fixture_child("pipe", era, "")
                 + &remote("http", &far.url("/mcp"), "");
             let kern = Setup::new(driver, config).cores(2).start();

@@ -323,7 +323,9 @@ fn a_hundred_megabytes_fail_their_call_and_are_not_kept() {
         std::fs::write(home.join("answer"), told).unwrap();
         let far = Remote::odd(&home);
         let env = format!("env = {{ HOME = {:?} }}", home.display().to_string());
-        let config = odd("pipe", "raw", &env) + &remote("http", &far.url("/mcp"), "");
+        let config = "[limits]\nresult_bytes = \"16MiB\"\n".to_owned()
+            + &odd("pipe", "raw", &env)
+            + &remote("http", &far.url("/mcp"), "");
         let kern = Setup::new(driver, config).start();
         for name in ["pipe", "http"] {
             let mut client = Client::modern(&kern, &format!("/mcp/{name}"));

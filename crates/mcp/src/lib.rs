@@ -17,6 +17,7 @@ pub use json::Span;
 pub use method::Method;
 pub use rewrite::Splice;
 
+pub mod growing;
 pub mod http;
 pub mod lines;
 pub mod outline;

@@ -1,7 +1,32 @@
 //! Are events read the same way however they arrive, and does what we write read back?
 
-use kern_mcp::sse::{Decoder, encode};
+use kern_mcp::sse::{Decoder, Part, Parts, encode};
 use proptest::prelude::*;
+
+/// What a decoder that hands out large events in pieces gives, joined; and how many pieces that were.
+fn joined<'a>(pieces: impl Iterator<Item = &'a [u8]>, from_bytes: usize) -> (Vec<String>, usize) {
+    let mut decoder = Decoder::new(1000);
+    decoder.hand_parts(Some(Parts { from_bytes, event_bytes_max: 1000 }));
+    let (mut out, mut begun, mut count) = (Vec::new(), Vec::new(), 0);
+    let mut most = 0;
+    for piece in pieces {
+        most = most.max(piece.len());
+        let result = decoder.push(piece, |event| {
+            begun.extend_from_slice(event.data);
+            count += usize::from(event.part == Part::Piece);
+            assert!(event.part != Part::Whole || begun == event.data, "pieces of another event");
+            assert!(event.part != Part::Last || event.data.is_empty());
+            if event.part != Part::Piece {
+                let data = String::from_utf8_lossy(&std::mem::take(&mut begun)).into_owned();
+                let id = event.id.map_or(String::new(), |id| format!("|id={id}"));
+                let retry = event.retry.map_or(String::new(), |ms| format!("|retry={ms}"));
+                out.push(format!("{}|{data}{id}{retry}", event.event));
+            }
+        });
+        assert!(result.is_ok());
+    }
+    (out, count)
+}
 
 /// Events as `event|data|id|retry`; `!` for one that was too large.
 fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>, bytes_max: usize) -> Vec<String> {
@@ -125,6 +150,29 @@ fn nothing_written_into_an_event_can_end_it() {
     );
 }
 
+#[test]
+fn of_a_large_event_no_more_is_held_than_was_wished() {
+    let mut decoder = Decoder::new(100);
+    decoder.hand_parts(Some(Parts { from_bytes: 50, event_bytes_max: 10_000 }));
+    let (mut got, mut held) = (0, 0);
+    for piece in ["event: message\nid: 1\ndata: "].into_iter().chain(["0123456789"; 900]) {
+        let result = decoder.push(piece.as_bytes(), |event| got += event.data.len());
+        assert!(result.is_ok());
+        held = held.max(decoder.pending_bytes());
+    }
+    assert!(got == 9000 && held <= 60, "{got} {held}");
+    // Beyond the limit the event is lost and the next one is read.
+    let result = decoder.push(&[b'x'; 1100], |_| {});
+    assert_eq!(result.map_err(|error| error.bytes_max), Err(10_000));
+    let mut next = Vec::new();
+    assert!(
+        decoder
+            .push(b"x\n\ndata: a\n\n", |event| next.push((event.part, event.data.len())))
+            .is_ok()
+    );
+    assert_eq!(next, [(Part::Whole, 1)]);
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_back(
@@ -144,7 +192,18 @@ proptest! {
             let id = id.as_ref().map_or(String::new(), |id| format!("|id={id}"));
             expected.push(format!("{}|{data}{id}", event.as_deref().unwrap_or("message")));
         }
-        prop_assert_eq!(run(out.chunks(step), 10_000), expected);
+        prop_assert_eq!(&run(out.chunks(step), 10_000), &expected);
+        prop_assert_eq!(joined(out.chunks(step), 9).0, expected);
+        // Data written in pieces is the same data.
+        let mut again = Vec::new();
+        for (event, id, parts) in &events {
+            let mut data = encode::open_event(&mut again, event.as_deref(), id.as_deref());
+            for piece in parts.concat().as_bytes().chunks(step) {
+                data.piece(&mut again, piece);
+            }
+            data.end(&mut again);
+        }
+        prop_assert_eq!(again, out);
     }
 
     #[test]
@@ -153,6 +212,17 @@ proptest! {
         step in 1..20_usize,
     ) {
         let whole = run(std::iter::once(input.as_bytes()), 1000);
-        prop_assert_eq!(run(input.as_bytes().chunks(step), 1000), whole);
+        prop_assert_eq!(&run(input.as_bytes().chunks(step), 1000), &whole);
+        prop_assert_eq!(joined(input.as_bytes().chunks(step), 9).0, whole);
+    }
+
+    #[test]
+    fn large_events_come_in_pieces_and_are_the_same(
+        lines in proptest::collection::vec("(data: ?[a-z]{0,60}|: [a-z]{0,60}|id: [a-z]{0,60}|retry: 5|)", 1..9),
+        step in 1..80_usize,
+    ) {
+        let input = lines.join("\n") + "\n\n";
+        let whole = run(std::iter::once(input.as_bytes()), 1000);
+        prop_assert_eq!(joined(input.as_bytes().chunks(step), 9).0, whole);
     }
 }

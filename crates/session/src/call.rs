@@ -5,6 +5,9 @@
 //! withdraws a call of the new one (2026-07-28 basic/patterns/cancellation) and must not withdraw
 //! one of the old (2025-11-25 basic/transports, "Sending Messages to the Server").
 //!
+//! A large answer goes to its client as it comes. Once it has begun nothing else can be said there: a
+//! call that ends otherwise ends the client's connection in the middle of the answer.
+//!
 //! Invariants: a client gets one end of its call and no second; a server is told of the end only if
 //! it has the call, and once; whatever comes afterwards is late. The whole table is in
 //! `docs/states.md`.
@@ -18,6 +21,8 @@ pub enum State {
     Waiting,
     /// A server has it; its client waits.
     Sent,
+    /// Its server's answer has begun, and goes to the client as it comes.
+    Answering,
     /// Its server answered that it needs something of the client, and has it no more.
     Asking,
     /// Its server wants to be left alone for a while (tasks), and has it no more.
@@ -51,7 +56,9 @@ pub enum Event {
     Told,
     /// The client came back.
     Back,
-    /// Its server answered.
+    /// Its server has begun to answer, with what goes to the client as it comes.
+    Begun,
+    /// Its server answered; what had begun is over.
     Answered,
     /// It can't be answered: its server died, refused it, can't be reached.
     Failed,
@@ -72,6 +79,10 @@ pub enum Effect {
     Ignore,
     /// The answer goes to the client.
     Deliver,
+    /// What came of the answer goes to the client, and the rest will.
+    Begin,
+    /// The last of the answer goes to the client.
+    Finish,
     /// An error goes to the client.
     Refuse,
     /// The client's request ends without an answer.
@@ -97,11 +108,11 @@ pub enum Effect {
 impl State {
     /// Where it is after `event`, and what has to be done.
     pub fn step(self, event: Event) -> (Self, Effect) {
-        use State::{Asking, Away, Kept, Over, Pausing, Sent, Waiting};
+        use State::{Answering, Asking, Away, Kept, Over, Pausing, Sent, Waiting};
         match (self, event) {
             (Waiting | Sent | Asking | Pausing, Event::Sent) => (Sent, Effect::Nothing),
             (Waiting | Sent | Asking | Pausing, Event::Queued) => (Waiting, Effect::Nothing),
-            (Away | Kept { .. } | Over { .. }, Event::Sent | Event::Queued) => {
+            (Answering | Away | Kept { .. } | Over { .. }, Event::Sent | Event::Queued) => {
                 (self, Effect::Ignore)
             }
 
@@ -109,16 +120,23 @@ impl State {
             (Sent, Event::Paused) => (Pausing, Effect::Nothing),
             (Sent, Event::Told) => (Away, Effect::Nothing),
             (
-                Waiting | Asking | Pausing | Away | Kept { .. } | Over { .. },
+                Waiting | Answering | Asking | Pausing | Away | Kept { .. } | Over { .. },
                 Event::Asked | Event::Paused | Event::Told,
             ) => (self, Effect::Ignore),
 
             (Away, Event::Back) => (Sent, Effect::Nothing),
             (Kept { .. }, Event::Back) => (Sent, Effect::Fetch),
-            (Waiting | Sent | Asking | Pausing | Over { .. }, Event::Back) => {
+            (Waiting | Sent | Answering | Asking | Pausing | Over { .. }, Event::Back) => {
                 (self, Effect::Ignore)
             }
 
+            (Sent, Event::Begun) => (Answering, Effect::Begin),
+            (
+                Waiting | Answering | Asking | Pausing | Away | Kept { .. } | Over { .. },
+                Event::Begun,
+            ) => (self, Effect::Ignore),
+
+            (Answering, Event::Answered) => (Over { owes: false }, Effect::Finish),
             (Sent, Event::Answered) => (Over { owes: false }, Effect::Deliver),
             (Away, Event::Answered) => (Kept { owes: false }, Effect::Keep),
             (Waiting | Asking | Pausing | Kept { .. } | Over { .. }, Event::Answered) => {
@@ -126,14 +144,14 @@ impl State {
             }
 
             (Waiting | Asking | Pausing, Event::Failed) => (Over { owes: false }, Effect::Refuse),
-            (Sent, Event::Failed) => (Over { owes: true }, Effect::Refuse),
+            (Sent | Answering, Event::Failed) => (Over { owes: true }, Effect::Refuse),
             (Away, Event::Failed) => (Kept { owes: true }, Effect::Keep),
             (Kept { .. } | Over { .. }, Event::Failed) => (self, Effect::Ignore),
 
             (Waiting | Asking | Pausing, Event::Cancelled | Event::Gone(Era::Modern)) => {
                 (Over { owes: false }, Effect::Close)
             }
-            (Sent, Event::Cancelled | Event::Gone(Era::Modern)) => {
+            (Sent | Answering, Event::Cancelled | Event::Gone(Era::Modern)) => {
                 (Over { owes: true }, Effect::Withdraw)
             }
             (Away, Event::Cancelled) => (Over { owes: true }, Effect::Forget),
@@ -141,13 +159,14 @@ impl State {
             (Over { .. }, Event::Cancelled) => (self, Effect::Ignore),
             // Whose connection is gone was told, and is away.
             (Away | Kept { .. }, Event::Gone(Era::Modern)) => (self, Effect::Nothing),
-            (Waiting | Sent | Asking | Pausing | Away | Kept { .. }, Event::Gone(Era::Legacy)) => {
-                (self, Effect::Nothing)
-            }
+            (
+                Waiting | Sent | Answering | Asking | Pausing | Away | Kept { .. },
+                Event::Gone(Era::Legacy),
+            ) => (self, Effect::Nothing),
             (Over { .. }, Event::Gone(Era::Modern | Era::Legacy)) => (self, Effect::Ignore),
 
             (Waiting, Event::Overdue) => (Over { owes: false }, Effect::Refuse),
-            (Sent, Event::Overdue) => (Over { owes: true }, Effect::Expire),
+            (Sent | Answering, Event::Overdue) => (Over { owes: true }, Effect::Expire),
             (Asking, Event::Overdue) => (Asking, Effect::AskRounds),
             (Pausing, Event::Overdue) => (Pausing, Effect::GoOn),
             (Away, Event::Overdue) => (Over { owes: true }, Effect::Forget),
@@ -160,14 +179,19 @@ impl State {
     pub fn is_away(self) -> bool {
         match self {
             Self::Away | Self::Kept { .. } => true,
-            Self::Waiting | Self::Sent | Self::Asking | Self::Pausing | Self::Over { .. } => false,
+            Self::Waiting
+            | Self::Sent
+            | Self::Answering
+            | Self::Asking
+            | Self::Pausing
+            | Self::Over { .. } => false,
         }
     }
 
     /// A server has it.
     pub fn is_sent(self) -> bool {
         match self {
-            Self::Sent | Self::Away => true,
+            Self::Sent | Self::Answering | Self::Away => true,
             Self::Waiting
             | Self::Asking
             | Self::Pausing
@@ -176,13 +200,21 @@ impl State {
         }
     }
 
+    /// A server has it and has not begun to answer: it may answer, and say and ask things before.
+    pub fn takes_answers(self) -> bool {
+        self.is_sent() && self != Self::Answering
+    }
+
     /// It lives though its server went down: no server has it, and none is waited for.
     pub fn is_with_client(self) -> bool {
         match self {
             Self::Asking | Self::Pausing => true,
-            Self::Waiting | Self::Sent | Self::Away | Self::Kept { .. } | Self::Over { .. } => {
-                false
-            }
+            Self::Waiting
+            | Self::Sent
+            | Self::Answering
+            | Self::Away
+            | Self::Kept { .. }
+            | Self::Over { .. } => false,
         }
     }
 }

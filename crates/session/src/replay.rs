@@ -148,6 +148,17 @@ impl Replay {
         Some(id)
     }
 
+    /// Says a message that is too large to be kept: its id, where a connection carries the stream.
+    pub fn say_unkept(&mut self, stream: u32, now: Instant) -> Option<EventId> {
+        if self.step(stream, now, Happening::Said) != Effect::Write {
+            return None;
+        }
+        let known = self.streams.get_mut(&stream)?;
+        known.last = known.last.checked_add(1)?;
+        known.dropped = known.last;
+        Some(EventId { stream, sequence: known.last })
+    }
+
     fn make_room(&mut self, bytes_max: usize) {
         while self.events.len() > Self::EVENTS_MAX || self.bytes > bytes_max {
             let Some(event) = self.events.pop_front() else { return };

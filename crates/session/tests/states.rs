@@ -60,6 +60,7 @@ fn call_name(state: call::State) -> &'static str {
     match state {
         call::State::Waiting => "Waiting",
         call::State::Sent => "Sent",
+        call::State::Answering => "Answering",
         call::State::Asking => "Asking",
         call::State::Pausing => "Pausing",
         call::State::Away => "Away",
@@ -87,13 +88,14 @@ fn listen_name(state: listen::State) -> &'static str {
     }
 }
 
-const CALL_EVENTS: [(&str, call::Event); 12] = [
+const CALL_EVENTS: [(&str, call::Event); 13] = [
     ("sent", call::Event::Sent),
     ("queued", call::Event::Queued),
     ("asked", call::Event::Asked),
     ("paused", call::Event::Paused),
     ("told", call::Event::Told),
     ("back", call::Event::Back),
+    ("begun", call::Event::Begun),
     ("answered", call::Event::Answered),
     ("failed", call::Event::Failed),
     ("cancelled", call::Event::Cancelled),
@@ -145,6 +147,7 @@ fn tables() -> [(&'static str, String); 4] {
         &[
             ("Waiting", call::State::Waiting),
             ("Sent", call::State::Sent),
+            ("Answering", call::State::Answering),
             ("Asking", call::State::Asking),
             ("Pausing", call::State::Pausing),
             ("Away", call::State::Away),
@@ -204,7 +207,7 @@ proptest! {
     ) {
         use call::{Effect, Event, State};
         let mut state = State::Waiting;
-        let (mut ends, mut told, mut kept, mut out) = (0, 0, 0, false);
+        let (mut ends, mut told, mut kept, mut out, mut begun) = (0, 0, 0, false, false);
         for at in events {
             let event = CALL_EVENTS[at].1;
             let was = state;
@@ -212,7 +215,7 @@ proptest! {
             state = next;
             let ends_now = matches!(
                 effect,
-                Effect::Deliver | Effect::Refuse | Effect::Close | Effect::Withdraw
+                Effect::Deliver | Effect::Finish | Effect::Refuse | Effect::Close | Effect::Withdraw
                     | Effect::Expire | Effect::Forget | Effect::Drop
             );
             prop_assert_eq!(ends_now, matches!(next, State::Over { .. }) && next != was);
@@ -222,6 +225,10 @@ proptest! {
                 told += 1;
             }
             kept += usize::from(effect == Effect::Keep);
+            // What has begun is finished or cut off; no other answer takes its place.
+            begun |= effect == Effect::Begin;
+            prop_assert!(effect != Effect::Finish || begun);
+            prop_assert!(!(begun && matches!(effect, Effect::Deliver | Effect::Keep | Effect::Close)));
             if effect == Effect::Fetch {
                 prop_assert!(kept > 0);
             }

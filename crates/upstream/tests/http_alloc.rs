@@ -49,6 +49,12 @@ impl Wire for Sink {
     fn close(&mut self, _stream: Key) {
         panic!("the connection stays");
     }
+
+    fn abort(&mut self, stream: Key) {
+        self.close(stream);
+    }
+
+    fn read(&mut self, _stream: Key, _on: bool) {}
 }
 
 #[test]

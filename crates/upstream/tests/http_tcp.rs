@@ -35,6 +35,12 @@ impl Wire for Sockets {
     fn close(&mut self, stream: Key) {
         self.open.remove(stream).expect("an open stream");
     }
+
+    fn abort(&mut self, stream: Key) {
+        self.close(stream);
+    }
+
+    fn read(&mut self, _stream: Key, _on: bool) {}
 }
 
 /// Runs the link until `count` exchanges have ended; gives the messages and the endings.
@@ -76,7 +82,7 @@ fn pump(link: &mut HttpLink, wire: &mut Sockets, count: usize) -> (Vec<String>, 
                         messages.push(String::from_utf8_lossy(bytes).into_owned());
                     }
                     Happening::Ended { how, .. } => endings.push(how),
-                    Happening::Head { .. } => {}
+                    Happening::Head { .. } | Happening::Part { .. } => {}
                 }
             }
         }

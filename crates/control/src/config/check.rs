@@ -23,6 +23,7 @@ const LOG: &[&str] = &["level", "format"];
 const DISCOVER: &[&str] = &["clients", "project", "skip"];
 const LIMITS: &[&str] = &[
     "message_bytes",
+    "result_bytes",
     "body_bytes",
     "header_bytes",
     "connections",
@@ -217,8 +218,9 @@ fn origins(reader: &mut Reader<'_>, section: Section<'_>) -> Vec<String> {
 
 fn limits_of(reader: &mut Reader<'_>, section: Section<'_>) -> Limits {
     let mut plan = Limits::default();
-    let sizes: [(&str, Bound, &mut usize); 5] = [
+    let sizes: [(&str, Bound, &mut usize); 6] = [
         ("message_bytes", limits::MESSAGE_BYTES, &mut plan.message_bytes),
+        ("result_bytes", limits::RESULT_BYTES, &mut plan.result_bytes),
         ("body_bytes", limits::BODY_BYTES, &mut plan.body_bytes),
         ("header_bytes", limits::HEADER_BYTES, &mut plan.header_bytes),
         ("queue_bytes", limits::QUEUE_BYTES, &mut plan.queue_bytes),

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use kern_mcp::{Envelope, Method, Splice, encode, errors};
 use kern_session::Session;
-use kern_terms::{Instant, Key};
+use kern_session::call::State;
+use kern_terms::{FlightId, Instant, Key};
 use kern_upstream::http::Post as HttpPost;
 
 use super::http_calls::legacy_headers;
@@ -160,7 +161,11 @@ impl Core {
     /// Any open call of a session: all its streams lead to the same client.
     fn any_call(&self, session: Key) -> Option<super::words::ReplyTo> {
         let calls = self.sessions.get(session)?.calls();
-        calls.values().find_map(|id| Some(self.flights.get(self.flight_key(*id)?)?.reply))
+        let open = |id: &FlightId| {
+            let flight = self.flights.get(self.flight_key(*id)?)?;
+            (flight.state != State::Answering).then_some(flight.reply)
+        };
+        calls.values().find_map(open)
     }
 
     /// Answers a shared server behind a URL whose instance is on another core.

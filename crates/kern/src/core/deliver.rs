@@ -21,7 +21,11 @@ use super::{Core, Io, LINGER};
 /// What becomes of a connection after something was written.
 enum After {
     Stay,
-    Done { keep_alive: bool },
+    Done {
+        keep_alive: bool,
+    },
+    /// An answer had begun that will not be finished.
+    Cut,
 }
 
 impl Core {
@@ -83,6 +87,10 @@ impl Core {
                 }
             }
             After::Done { keep_alive } => self.exchange_done(io, to.edge, keep_alive),
+            After::Cut => {
+                tracing::debug!("an answer ended in the middle: its client's connection is closed");
+                self.close_edge(io, to.edge);
+            }
         }
     }
 
@@ -129,13 +137,15 @@ impl Core {
         self.exchange_done(io, key, exchange.keep_alive);
     }
 
-    fn exchange_done(&mut self, io: &mut Io, key: Key, keep_alive: bool) {
+    pub(super) fn exchange_done(&mut self, io: &mut Io, key: Key, keep_alive: bool) {
         let idle = Duration::from_millis(self.setup.plan.limits.idle_timeout_ms);
         let deadline = self.now + idle;
         let Some(edge) = self.edges.get_mut(key) else { return };
         let Kind::Http(http) = &mut edge.kind else { return };
         let token = match http.doing {
-            Doing::Waiting(exchange) | Doing::Streaming(exchange) => exchange.token,
+            Doing::Waiting(exchange) | Doing::Streaming(exchange) | Doing::Flowing(exchange, _) => {
+                exchange.token
+            }
             _ => None,
         };
         http.doing = Doing::Idle;
@@ -170,6 +180,13 @@ fn write_http(
 ) -> After {
     let (http10, keep_alive) = match doing {
         Doing::Idle => return After::Stay,
+        // Within an answer nothing else can be said.
+        Doing::Flowing(..) => {
+            return match ending {
+                Ending::More | Ending::Open => After::Stay,
+                _ => After::Cut,
+            };
+        }
         Doing::Waiting(exchange) => {
             let exchange = *exchange;
             return write_first(io, stream, doing, exchange, message, ending, mark);

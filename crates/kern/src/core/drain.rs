@@ -43,7 +43,9 @@ impl Core {
     /// Goes on with draining, as far as it can now.
     pub(super) fn drained(&mut self, io: &mut Io) {
         let waited_for = |edge: &super::edge::Edge| match &edge.kind {
-            Kind::Http(http) => matches!(http.doing, Doing::Waiting(_) | Doing::Streaming(_)),
+            Kind::Http(http) => {
+                matches!(http.doing, Doing::Waiting(_) | Doing::Streaming(_) | Doing::Flowing(..))
+            }
             _ => false,
         };
         let busy = || self.edges.iter().any(|(_, edge)| waited_for(edge));

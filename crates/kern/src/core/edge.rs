@@ -11,8 +11,9 @@ use kern_reactor::{Listen, Peer};
 use kern_session::{SmallBytes, Token};
 use kern_terms::{FlightId, Instant, Key};
 
+use super::pour::Feed;
 use super::timers::Timer;
-use super::words::{Post, ReplyTo, Setup};
+use super::words::{Post, ReplyTo, Room, Setup};
 use super::{Core, Io, LINGER, Owner, StreamEvent};
 
 /// Longest time a request may take to arrive whole.
@@ -72,6 +73,8 @@ pub(super) enum Doing {
     Waiting(Exchange),
     /// A request is in hand; its answer is an event stream.
     Streaming(Exchange),
+    /// A request is in hand; its answer has begun, and more of it comes.
+    Flowing(Exchange, Feed),
     /// A stream of a session that was asked for by a GET.
     SessionStream { token: Token, http10: bool, keep_alive: bool },
     /// An HTTP+SSE client: its stream carries everything.
@@ -218,7 +221,10 @@ impl Core {
     /// The client reads again: so do we.
     fn edge_drained(&mut self, io: &mut Io, key: Key) {
         match self.edges.get(key) {
-            Some(Edge { kind: Kind::Http(_), .. }) => self.again.push(key),
+            Some(Edge { kind: Kind::Http(_), .. }) => {
+                self.again.push(key);
+                self.edge_has_room(io, key);
+            }
             Some(edge) => io.receive(edge.stream, true),
             None => {}
         }
@@ -260,7 +266,11 @@ impl Core {
         let Some(edge) = self.edges.get_mut(key) else { return };
         match &edge.kind {
             Kind::Http(http) => match http.doing {
-                Doing::Waiting(exchange) | Doing::Streaming(exchange) if !exchange.modern => {
+                Doing::Waiting(exchange)
+                | Doing::Streaming(exchange)
+                | Doing::Flowing(exchange, _)
+                    if !exchange.modern =>
+                {
                     edge.finished = true;
                 }
                 _ => self.close_edge(io, key),
@@ -316,6 +326,10 @@ impl Core {
                     Doing::Idle => {}
                     Doing::Waiting(exchange) | Doing::Streaming(exchange) => {
                         self.abandon_exchange(io, reply, exchange);
+                    }
+                    Doing::Flowing(exchange, feed) => {
+                        self.abandon_exchange(io, reply, exchange);
+                        self.tell_room(io, feed.flight, Room::Gone);
                     }
                     Doing::SessionStream { token, .. } => self.tell_gone(io, reply, token),
                     Doing::Channel { token, line, .. } => {
@@ -386,7 +400,7 @@ impl Core {
                     next = edge.deadline.since(now);
                     edge.deadline <= now
                 }
-                Doing::Waiting(_) => false,
+                Doing::Waiting(_) | Doing::Flowing(..) => false,
                 Doing::Streaming(Exchange { http10, .. })
                 | Doing::SessionStream { http10, .. }
                 | Doing::Channel { http10, .. } => {

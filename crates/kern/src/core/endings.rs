@@ -18,6 +18,10 @@ use super::{Core, Io};
 impl Core {
     /// Ends a flight with an error of the gateway's.
     pub(super) fn fail_flight(&mut self, io: &mut Io, key: Key, why: &str) {
+        if self.call_state(key) == State::Answering {
+            // The client can't be told.
+            tracing::warn!(why, "an answer that had begun can't be finished");
+        }
         match self.call_step(key, Event::Failed) {
             Effect::Keep => self.keep_for_client(io, key, Outcome::Failed(why)),
             Effect::Refuse => self.refuse_flight(io, key, why),
@@ -37,7 +41,7 @@ impl Core {
     pub(super) fn flight_overdue(&mut self, io: &mut Io, key: Key) {
         let state = self.call_state(key);
         let why = match state {
-            State::Waiting | State::Sent => match self.server_overdue(io, key) {
+            State::Waiting | State::Sent | State::Answering => match self.server_overdue(io, key) {
                 Some(why) => why,
                 None => return,
             },

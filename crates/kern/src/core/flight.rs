@@ -89,6 +89,8 @@ pub(super) struct Flight {
     pub(super) resume: Option<Box<super::resume::Resume>>,
     /// Its client can be asked in mid-call, and its server may ask in the way of the old era.
     pub(super) talk: Option<Box<Talk>>,
+    /// Its answer, while that comes in pieces.
+    pub(super) flow: Option<Box<super::flow::Flow>>,
 }
 
 /// All that is needed to send a call later.
@@ -286,6 +288,7 @@ impl Core {
             leg: to.leg.clone(),
             resume: None,
             talk: None,
+            flow: None,
         })
     }
 
@@ -435,6 +438,9 @@ impl Core {
         let mut flight = self.flights.remove(key)?;
         io.cancel(flight.timer);
         self.recycle(&mut flight);
+        if flight.flow.is_some() {
+            self.end_flow(io, &flight);
+        }
         if let Some(session) = flight.session.and_then(|session| self.sessions.get_mut(session)) {
             session.end_call(now, &flight.id);
         } else if let Some(line) = self.line_of(flight.reply) {

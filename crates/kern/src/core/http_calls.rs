@@ -102,12 +102,18 @@ impl Core {
         call::encode(call, id, revision, &mut self.scratch, &mut body);
         let headers = self.call_headers(key, call, revision, session_id.as_deref());
         let replayable = call.envelope.method != Method::ToolsCall;
+        let parts = self.may_flow(key, revision);
         self.call_step(key, Event::Sent);
         let exchange = headers.with(|headers| {
             self.with_link(io, which, &[], |link, wire, now, _| {
                 let body: &[&[u8]] = &[&body];
                 let tag = id.number();
-                link.post(wire, now, HttpPost { path: None, headers, body, replayable, tag })
+                let post = HttpPost { path: None, headers, body, replayable, tag };
+                let posted = link.post(wire, now, post);
+                if let (Ok(exchange), true) = (posted, parts) {
+                    link.hand_parts(exchange);
+                }
+                posted
             })
         });
         self.out = body;

@@ -156,7 +156,8 @@ impl Core {
         let number = http.exchange;
         let Doing::Waiting(exchange) = &mut http.doing else { return None };
         let (json, streams) = (exchange.accepts_json, exchange.accepts_stream);
-        Some((exchange, ReplyTo { json, streams, ..ReplyTo::new(core, key, number) }))
+        let flows = !exchange.http10;
+        Some((exchange, ReplyTo { json, streams, flows, ..ReplyTo::new(core, key, number) }))
     }
 
     fn mcp_post(&mut self, io: &mut Io, key: Key, request: &Request<'_>, name: Option<&str>) {

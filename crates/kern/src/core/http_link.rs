@@ -33,6 +33,8 @@ pub(super) const INITIALIZED: u64 = ASIDE | 1;
 pub(super) const POSTED: u64 = 1 << 60;
 pub(super) const BELOW: u64 = (1 << 60) - 1;
 
+/// A larger answer is looked at before it is whole.
+const FLOW_FROM_BYTES: usize = 256 << 10;
 /// How long the stream of a call may stay open after its answer.
 const ANSWERED_MOST: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,15 @@ impl kern_upstream::http::Wire for IoWire<'_> {
         self.owners.remove(&stream);
         self.io.close(stream, Duration::from_secs(1));
     }
+
+    fn abort(&mut self, stream: Key) {
+        self.owners.remove(&stream);
+        self.io.abort(stream);
+    }
+
+    fn read(&mut self, stream: Key, on: bool) {
+        self.io.receive(stream, on);
+    }
 }
 
 impl Core {
@@ -91,6 +102,8 @@ impl Core {
             LinkLimits {
                 queue_max: limits.queue,
                 body_bytes_max: limits.message_bytes,
+                parts_from_bytes: FLOW_FROM_BYTES.min(limits.message_bytes),
+                parts_bytes_max: limits.result_bytes,
                 ..LinkLimits::default()
             },
         )
@@ -267,6 +280,13 @@ impl Core {
                     self.link_place(which, tag, id, retry_ms);
                 }
                 self.link_message(io, which, tag, message, event.as_deref());
+            }
+            Happening::Part { tag, body, last, id, retry_ms, .. } => {
+                let piece = body.bytes(chunk);
+                if id.is_some() || retry_ms.is_some() {
+                    self.link_place(which, tag, id, retry_ms);
+                }
+                self.link_part(io, which, tag, piece, last);
             }
             Happening::Ended { tag, how, .. } => self.link_ended(io, which, tag, how),
         }

@@ -19,6 +19,7 @@ mod drain;
 mod edge;
 mod endings;
 mod flight;
+mod flow;
 mod guard;
 mod hosted;
 mod http_calls;
@@ -39,6 +40,7 @@ mod pages;
 mod parks;
 mod pipe;
 mod place;
+mod pour;
 mod queued;
 mod registry;
 mod rest;
@@ -318,6 +320,8 @@ impl Core {
             Post::Deliver { to, message, ending, mark } => {
                 self.write(io, to, &message, ending, mark);
             }
+            Post::Pour { to, flight, piece, step } => self.pour(io, to, flight, &piece, step),
+            Post::Room { flight, room } => self.room(io, flight, room),
             Post::Attach { to, token, endpoint, last } => {
                 self.attach(io, to, token, endpoint.as_ref(), last.as_deref());
             }

@@ -93,7 +93,7 @@ impl Core {
             let why = "this client declared no such capability";
             return self.refuse_server(io, hosted, id, errors::METHOD_NOT_FOUND, why);
         };
-        let sent = |key: &Key| self.call_state(*key).is_sent();
+        let sent = |key: &Key| self.call_state(*key).takes_answers();
         let Some(key) = flight.or_else(|| self.only_lease_call(hosted)).filter(sent) else {
             let why = "this request does not say which call it belongs to";
             return self.refuse_server(io, hosted, id, errors::INTERNAL_ERROR, why);

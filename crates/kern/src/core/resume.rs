@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use kern_session::call::State;
 use kern_terms::{Era, FlightId, Key, Revision};
 use kern_upstream::http::Ended;
 
@@ -69,7 +70,12 @@ impl Core {
         if self.revision_of(which).is_none_or(|revision| revision.era() != Era::Legacy) {
             return false;
         }
+        // What has begun can't begin again elsewhere.
+        if self.call_state(key) == State::Answering {
+            return false;
+        }
         let Some(flight) = self.flights.get_mut(key) else { return false };
+        flight.flow = None;
         let Some(resume) = flight.resume.as_mut().filter(|resume| resume.tries < TRIES_MAX) else {
             return false;
         };

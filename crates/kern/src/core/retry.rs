@@ -155,7 +155,9 @@ impl Core {
     pub(super) fn note_exchange(&mut self, reply: ReplyTo, flight: FlightId) -> bool {
         if let Some(Edge { kind: Kind::Http(http), .. }) = self.edges.get_mut(reply.edge)
             && http.exchange == reply.exchange
-            && let Doing::Waiting(exchange) | Doing::Streaming(exchange) = &mut http.doing
+            && let Doing::Waiting(exchange)
+            | Doing::Streaming(exchange)
+            | Doing::Flowing(exchange, _) = &mut http.doing
         {
             exchange.flight = Some(flight);
             return true;

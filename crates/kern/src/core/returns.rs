@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kern_mcp::{Envelope, Kind, Method, Splice, errors, json};
 use kern_session::Level;
-use kern_session::call::{Effect, Event};
+use kern_session::call::{Effect, Event, State};
 use kern_terms::{Era, FlightId, Key, Revision};
 
 use super::flight::Flight;
@@ -102,7 +102,7 @@ impl Core {
 
     /// The revision the server of a flight speaks. Where it is not known any more (it went down
     /// after it answered), the answer tells: only the new era's results have a type.
-    fn server_revision(&self, key: Key, envelope: &Envelope) -> Revision {
+    pub(super) fn server_revision(&self, key: Key, envelope: &Envelope) -> Revision {
         let Some(flight) = self.flights.get(key) else { return Revision::LEGACY_LATEST };
         if let Some(hosted) = flight.private.and_then(|key| self.hosted.get(key)) {
             return hosted.instance.revision();
@@ -116,7 +116,7 @@ impl Core {
 
     pub(super) fn answered(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
         // No server has it: this one guessed, or says something twice.
-        if !self.call_state(key).is_sent() {
+        if !self.call_state(key).takes_answers() {
             tracing::debug!(?key, "an answer nobody waits for");
             return;
         }
@@ -157,6 +157,9 @@ impl Core {
 
     /// A notification while the call is under way.
     fn during(&mut self, io: &mut Io, key: Key, message: &[u8], envelope: &Envelope) {
+        if !self.call_state(key).takes_answers() {
+            return;
+        }
         let advances = self.progress_advances(key, message, envelope);
         let now = self.now;
         let Some(flight) = self.flights.get_mut(key) else { return };
@@ -308,7 +311,8 @@ impl Core {
     pub(super) fn only_call(&self, session: Key) -> Option<super::words::ReplyTo> {
         let calls = self.sessions.get(session)?.calls();
         let (_, flight) = calls.first_key_value().filter(|_| calls.len() == 1)?;
-        Some(self.flights.get(self.flight_key(*flight)?)?.reply)
+        let flight = self.flights.get(self.flight_key(*flight)?)?;
+        (flight.state != State::Answering).then_some(flight.reply)
     }
 
     /// A shared server's log message does not say whose call it is about: where it could be about

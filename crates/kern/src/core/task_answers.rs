@@ -16,7 +16,7 @@ use super::words::{Ending, Health, Post, UpstreamId};
 use super::{Core, Io};
 
 /// Whether an answer made a task.
-fn creates(flight: &Flight, message: &[u8], envelope: &Envelope) -> bool {
+pub(super) fn creates(flight: &Flight, message: &[u8], envelope: &Envelope) -> bool {
     let is_task = |kind: kern_mcp::Span| json::same_text(kind.of(message), "task");
     flight.method == Method::ToolsCall
         && match flight.revision.era() {

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kern_mcp::errors;
+use kern_session::call::State;
 use kern_session::stream::{Effect, Event};
 use kern_session::{EventId, Replay, Token, life};
 use kern_terms::{Key, Revision};
 
-use super::words::{Ending, Mark, Post, ReplyTo};
+use super::words::{Ending, Mark, Post, ReplyTo, Room};
 use super::{Core, Io};
 
 /// Bytes of messages one core keeps for all its sessions before each must do with less.
@@ -58,6 +59,9 @@ impl Core {
             return false;
         }
         let carrier = Some(Carrier { to, get: false });
+        if self.trail(session, to).is_none() && begins && self.is_answering(session, to).is_some() {
+            return true;
+        }
         if self.trail(session, to).is_none()
             && !(begins && self.begin_trail(io, session, to, carrier))
         {
@@ -90,6 +94,45 @@ impl Core {
             _ => self.end_trail(session, to),
         }
         true
+    }
+
+    /// Whether the client of an exchange could ask for its answer again, should the connection break.
+    pub(super) fn can_ask_again(&self, to: ReplyTo) -> bool {
+        to.session.is_some_and(|session| !to.json || self.trail(session, to).is_some())
+    }
+
+    /// The answer of an exchange begins, and is too large to be kept: where it is written, and as
+    /// which event. `None` where no connection can carry it.
+    pub(super) fn say_in_pieces(
+        &mut self,
+        io: &mut Io,
+        to: ReplyTo,
+    ) -> Option<(ReplyTo, Option<Mark>)> {
+        let Some(session) = to.session.filter(|_| self.can_ask_again(to)) else {
+            return Some((to, None));
+        };
+        let carrier = Some(Carrier { to, get: false });
+        if self.trail(session, to).is_none() && !self.begin_trail(io, session, to, carrier) {
+            return Some((to, None));
+        }
+        let trail = self.trail(session, to)?;
+        // A stream that was asked for again began as another kind of exchange.
+        let (stream, carrier) = (trail.stream, trail.carrier.filter(|carrier| !carrier.get)?);
+        let (primed, now) = (self.is_primed(session), self.now);
+        let id = self.replay(session, |replay, _| {
+            let id = replay.say_unkept(stream, now);
+            replay.wrote(stream);
+            id
+        });
+        let mark = id.flatten().map(|id| Mark { id, prime: primed && id.sequence == 1 });
+        Some((carrier.to, mark))
+    }
+
+    /// The answer that began so has ended.
+    pub(super) fn said_in_pieces(&mut self, to: ReplyTo) {
+        if let Some(session) = to.session {
+            self.end_trail(session, to);
+        }
     }
 
     fn trail(&self, session: Key, origin: ReplyTo) -> Option<&Trail> {
@@ -234,6 +277,14 @@ impl Core {
         };
         let Some(last) = last else { return self.attach_own(io, to, token, key) };
         let (now, place) = (self.now, EventId::parse(last));
+        // Its client lost an answer that had begun, which can't be said again.
+        let stream = place.map(|place| place.stream);
+        let origin = self.trail_mut(key, |trail| Some(trail.stream) == stream);
+        if let Some(origin) = origin.map(|trail| trail.origin)
+            && let Some(call) = self.is_answering(key, origin)
+        {
+            self.room(io, self.flight_id(call), Room::Gone);
+        }
         let effect = place.and_then(|place| {
             self.replay(key, |replay, _| match replay.has_place(place) {
                 true => replay.step(place.stream, now, Event::Attached),
@@ -339,6 +390,7 @@ impl Core {
         let now = self.now;
         let slow = self.flights.iter().map(|(_, flight)| flight).filter(|flight| {
             flight.revision == Revision::V2025_11_25
+                && flight.state != State::Answering
                 && flight.reply.batch.is_none()
                 && now.since(flight.began) >= SLOW
                 && flight.reply.session.is_some_and(|it| self.trail(it, flight.reply).is_none())

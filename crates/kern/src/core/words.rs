@@ -96,12 +96,15 @@ pub struct ReplyTo {
     pub session: Option<Key>,
     /// The batch on the core that answers, where the request is one of several.
     pub batch: Option<Key>,
+    /// An answer can be written there in pieces, and left unfinished.
+    pub flows: bool,
 }
 
 impl ReplyTo {
     /// A place that takes any message.
     pub fn new(core: CoreId, edge: Key, exchange: u32) -> Self {
-        Self { core, edge, exchange, json: true, streams: true, session: None, batch: None }
+        let (json, streams, session, batch) = (true, true, None, None);
+        Self { core, edge, exchange, json, streams, session, batch, flows: false }
     }
 }
 
@@ -149,6 +152,28 @@ pub enum Ending {
     Poll(u32),
     /// A stream was asked for again that is over: 204.
     Over,
+}
+
+/// How a piece stands in an answer that goes to its client as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pour {
+    /// The first; the event it is part of, where it is one of a stream that can be resumed.
+    Begin(Option<Mark>),
+    /// One that is neither.
+    More,
+    /// The last.
+    End,
+}
+
+/// What a client's connection says of an answer that goes there as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Enough waits to be read.
+    Full,
+    /// It may go on.
+    Free,
+    /// The connection is gone, or not where the answer can go.
+    Gone,
 }
 
 /// A client's message on its way to the core that holds the client's session.
@@ -341,6 +366,10 @@ pub enum Post {
     Forwarded(Box<Forwarded>),
     /// A message for a client connection of the receiver.
     Deliver { to: ReplyTo, message: Bytes, ending: Ending, mark: Option<Mark> },
+    /// A piece of an answer for a client connection of the receiver.
+    Pour { to: ReplyTo, flight: FlightId, piece: Bytes, step: Pour },
+    /// To the core of a flight whose answer goes to a connection of the sender.
+    Room { flight: FlightId, room: Room },
     /// A GET for a stream of a session of the receiver, from an event on if it names one.
     Attach {
         to: ReplyTo,

@@ -6,6 +6,7 @@
 //! it ends.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod bulk;
 pub mod client;
 pub mod http;
 pub mod lines;

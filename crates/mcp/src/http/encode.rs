@@ -77,6 +77,15 @@ pub fn error_response(out: &mut Vec<u8>, error: &HttpError) {
     response(out, error.status, "text/plain; charset=utf-8", &[], !error.close, &parts);
 }
 
+/// Appends the head of a JSON answer whose length is not known yet; its body follows in [`chunk`]s,
+/// ended by [`last_chunk`].
+pub fn json_head(out: &mut Vec<u8>, extra: &[Header<'_>], keep_alive: bool) {
+    response_start(out, 200, keep_alive);
+    out.extend_from_slice(b"content-type: application/json\r\ntransfer-encoding: chunked\r\n");
+    headers(out, extra);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends the head of an event stream; its body follows in [`chunk`]s, ended by [`last_chunk`].
 pub fn sse_head(out: &mut Vec<u8>, extra: &[Header<'_>], keep_alive: bool) {
     response_start(out, 200, keep_alive);

@@ -14,6 +14,7 @@
 
 mod block;
 mod fault;
+mod feed;
 mod field;
 mod number;
 mod scanner;
@@ -29,4 +30,5 @@ pub use span::Span;
 pub use text::{escape_into, quote_into, same_text, unescape, unescape_lossy};
 pub use walk::{Elements, Members, elements, get, is_absent, is_object, members, validate};
 
+pub(crate) use feed::{Feed, Sink};
 pub(crate) use scanner::Scanner;

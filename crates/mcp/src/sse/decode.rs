@@ -2,7 +2,8 @@
 //!
 //! Invariants: every split of a stream gives the same events. An event that lies whole in one
 //! push, with one `data:` line, is handed out where it lies. At most `event_bytes_max` bytes of an
-//! event are held; a larger one is dropped up to its empty line, and the stream goes on.
+//! event are held; a larger one is dropped up to its empty line, and the stream goes on. Where parts
+//! are wanted ([`Decoder::hand_parts`]), the data of a large event is handed out as it comes instead.
 
 use std::fmt;
 
@@ -24,6 +25,28 @@ pub struct Event<'a> {
     pub id: Option<&'a str>,
     /// The reconnection time in milliseconds, if this event sets it.
     pub retry: Option<u64>,
+    /// Whether `data` is all of it.
+    pub part: Part,
+}
+
+/// How much of an event's data is handed out at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All.
+    Whole,
+    /// Some of it; more follows, and the other fields are not known yet.
+    Piece,
+    /// The last of it, which is empty; the other fields are known now.
+    Last,
+}
+
+/// When the data of an event is handed out in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Once more than this is held, bytes.
+    pub from_bytes: usize,
+    /// Longest event then, bytes of all its lines.
+    pub event_bytes_max: usize,
 }
 
 /// An event larger than the limit was dropped. The sender's fault; other events are unharmed.
@@ -58,6 +81,11 @@ pub struct Decoder {
     after_cr: bool,
     /// The first line of the stream is still to come; it may begin with a byte order mark.
     first_line: bool,
+    parts: Option<Parts>,
+    /// The current event is handed out in pieces.
+    in_parts: bool,
+    /// The line whose end has not come yet is one of them.
+    in_data: bool,
 }
 
 /// The lines of the current event that earlier pushes brought.
@@ -74,6 +102,7 @@ struct Fields {
 /// The data of the current event while it may still lie in the pushed bytes.
 type InPlace<'a> = Option<&'a [u8]>;
 
+const DATA_FIELD: &[u8] = b"data:";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Decoder {
@@ -89,12 +118,22 @@ impl Decoder {
             skipped_line: false,
             after_cr: false,
             first_line: true,
+            parts: None,
+            in_parts: false,
+            in_data: false,
         }
     }
 
-    /// Makes this a decoder for a fresh stream, keeping its buffers.
+    /// From now on large events are handed out in pieces (or not). Not in the middle of an event.
+    pub fn hand_parts(&mut self, parts: Option<Parts>) {
+        debug_assert!(!self.in_parts, "between events");
+        self.parts = parts;
+    }
+
+    /// Makes this a decoder for a fresh stream, keeping its buffers. Events are handed out whole.
     pub fn reset(&mut self) {
         self.clear_event();
+        self.parts = None;
         self.line.clear();
         self.skipping = false;
         self.skipped_line = false;
@@ -131,11 +170,51 @@ impl Decoder {
             rest = &rest[end + skip..];
             outcome = outcome.and(self.take_line(line, &mut in_place, &mut each));
         }
-        outcome = outcome.and(self.keep_rest(rest));
+        outcome = outcome.and(self.keep_rest(rest, &mut each));
         if !self.skipping {
             self.spill(&mut in_place);
+            self.hand_held(&mut each);
         }
         outcome
+    }
+
+    /// Hands out what is held of an event that has grown large.
+    fn hand_held(&mut self, each: &mut impl FnMut(Event<'_>)) {
+        let Some(parts) = self.parts.filter(|parts| self.pending_bytes() > parts.from_bytes) else {
+            return;
+        };
+        let named = !matches!(&*self.fields.event, "" | "message");
+        // The space after the colon may be still to come.
+        let data = self.line.strip_prefix(DATA_FIELD).filter(|data| !data.is_empty());
+        if named || (data.is_none() && !self.fields.has_data) {
+            return;
+        }
+        debug_assert!(parts.from_bytes > DATA_FIELD.len() + BYTE_ORDER_MARK.len());
+        self.in_parts = true;
+        if !self.fields.data.is_empty() {
+            each(piece(&self.fields.data));
+            self.fields.data = Vec::new();
+        }
+        if let Some(data) = data {
+            if std::mem::replace(&mut self.fields.has_data, true) {
+                each(piece(b"\n"));
+            }
+            let data = data.strip_prefix(b" ").unwrap_or(data);
+            if !data.is_empty() {
+                each(piece(data));
+            }
+            self.event_bytes += self.line.len();
+            self.line.clear();
+            (self.in_data, self.first_line) = (true, false);
+        }
+    }
+
+    /// Longest event now, bytes.
+    fn most(&self) -> usize {
+        match self.parts {
+            Some(parts) if self.in_parts => parts.event_bytes_max,
+            _ => self.event_bytes_max,
+        }
     }
 
     /// Bytes held of an event that has not ended.
@@ -145,16 +224,21 @@ impl Decoder {
     }
 
     fn too_large(&mut self, in_line: bool) -> Result<(), EventTooLarge> {
+        let bytes_max = self.most();
         self.clear_event();
         self.line = Vec::new();
         self.first_line = false;
         self.skipping = true;
         self.skipped_line = in_line;
-        Err(EventTooLarge { bytes_max: self.event_bytes_max })
+        Err(EventTooLarge { bytes_max })
     }
 
     /// Keeps the beginning of a line.
-    fn keep_rest(&mut self, rest: &[u8]) -> Result<(), EventTooLarge> {
+    fn keep_rest(
+        &mut self,
+        rest: &[u8],
+        each: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), EventTooLarge> {
         if rest.is_empty() {
             return Ok(());
         }
@@ -162,10 +246,15 @@ impl Decoder {
             self.skipped_line = true;
             return Ok(());
         }
-        if self.event_bytes + self.line.len() + rest.len() > self.event_bytes_max {
+        if self.event_bytes + self.line.len() + rest.len() > self.most() {
             return self.too_large(true);
         }
-        self.line.extend_from_slice(rest);
+        if self.in_data {
+            self.event_bytes += rest.len();
+            each(piece(rest));
+        } else {
+            self.line.extend_from_slice(rest);
+        }
         Ok(())
     }
 
@@ -182,9 +271,16 @@ impl Decoder {
             return Ok(());
         }
         let line_bytes = self.line.len() + tail.len();
-        if self.event_bytes + line_bytes > self.event_bytes_max {
+        if self.event_bytes + line_bytes > self.most() {
             *in_place = None;
             return self.too_large(false);
+        }
+        if std::mem::take(&mut self.in_data) {
+            self.event_bytes += tail.len();
+            if !tail.is_empty() {
+                each(piece(tail));
+            }
+            return Ok(());
         }
         if self.line.is_empty() {
             let line = self.without_mark(tail);
@@ -193,6 +289,7 @@ impl Decoder {
             } else if line[0] != b':' {
                 self.event_bytes += line_bytes;
                 self.take_field(line, true, in_place);
+                self.hand_line(in_place, each);
             }
             return Ok(());
         }
@@ -207,12 +304,24 @@ impl Decoder {
             let mut copied: InPlace<'_> = None;
             self.spill(in_place);
             self.take_field(line, false, &mut copied);
+            self.hand_line(&mut copied, each);
         }
         joined.clear();
         if joined.capacity() <= BUFFER_KEEP_BYTES_MAX {
             self.line = joined;
         }
         Ok(())
+    }
+
+    /// In an event that is handed out in pieces: hands out a line of its data.
+    fn hand_line(&mut self, in_place: &mut InPlace<'_>, each: &mut impl FnMut(Event<'_>)) {
+        if self.in_parts {
+            self.spill(in_place);
+            if !self.fields.data.is_empty() {
+                each(piece(&self.fields.data));
+                self.fields.data.clear();
+            }
+        }
     }
 
     fn without_mark<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
@@ -274,6 +383,7 @@ impl Decoder {
                 data: in_place.unwrap_or(&fields.data),
                 id: fields.has_id.then_some(&fields.id),
                 retry: fields.retry,
+                part: if self.in_parts { Part::Last } else { Part::Whole },
             });
         }
         self.clear_event();
@@ -291,7 +401,12 @@ impl Decoder {
         fields.has_id = false;
         fields.retry = None;
         self.event_bytes = 0;
+        (self.in_parts, self.in_data) = (false, false);
     }
+}
+
+fn piece(data: &[u8]) -> Event<'_> {
+    Event { event: "message", data, id: None, retry: None, part: Part::Piece }
 }
 
 fn replace_text(text: &mut String, value: &[u8]) {

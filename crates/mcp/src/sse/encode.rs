@@ -9,14 +9,54 @@ use memchr::memchr2;
 pub fn event(out: &mut Vec<u8>, event: Option<&str>, id: Option<&str>, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 64);
+    let mut data = open_event(out, event, id);
+    for part in parts {
+        data.piece(out, part);
+    }
+    data.end(out);
+}
+
+/// Appends the beginning of an event whose data comes in pieces.
+pub fn open_event(out: &mut Vec<u8>, event: Option<&str>, id: Option<&str>) -> Data {
     if let Some(name) = event {
         field(out, b"event: ", name);
     }
     if let Some(id) = id {
         field(out, b"id: ", id);
     }
-    data(out, parts);
-    out.push(b'\n');
+    out.extend_from_slice(b"data: ");
+    Data { after_cr: false }
+}
+
+/// The data of an event in the writing. Nothing else may be written before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// A CR LF may be cut between two pieces; it is still one line end.
+    after_cr: bool,
+}
+
+impl Data {
+    /// Appends some of the data.
+    pub fn piece(&mut self, out: &mut Vec<u8>, piece: &[u8]) {
+        let Some(last) = piece.last() else { return };
+        let mut rest = piece;
+        if self.after_cr && rest.first() == Some(&b'\n') {
+            rest = &rest[1..];
+        }
+        while let Some(end) = memchr2(b'\r', b'\n', rest) {
+            out.extend_from_slice(&rest[..end]);
+            out.extend_from_slice(b"\ndata: ");
+            let skip = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+            rest = &rest[end + skip..];
+        }
+        out.extend_from_slice(rest);
+        self.after_cr = *last == b'\r';
+    }
+
+    /// Ends the event.
+    pub fn end(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\n\n");
+    }
 }
 
 /// Appends an event with empty data and an id, from which a client can resume, and optionally
@@ -58,27 +98,4 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &str) {
 
 fn ends_field(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
-}
-
-fn data(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    out.extend_from_slice(b"data: ");
-    // A CR LF may be cut between two parts; it is still one line end.
-    let mut after_cr = false;
-    for part in parts {
-        let mut rest = *part;
-        if after_cr && rest.first() == Some(&b'\n') {
-            rest = &rest[1..];
-        }
-        while let Some(end) = memchr2(b'\r', b'\n', rest) {
-            out.extend_from_slice(&rest[..end]);
-            out.extend_from_slice(b"\ndata: ");
-            let skip = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
-            rest = &rest[end + skip..];
-        }
-        out.extend_from_slice(rest);
-        if let Some(last) = part.last() {
-            after_cr = *last == b'\r';
-        }
-    }
-    out.push(b'\n');
 }

@@ -6,4 +6,4 @@
 mod decode;
 pub mod encode;
 
-pub use decode::{Decoder, Event, EventTooLarge};
+pub use decode::{Decoder, Event, EventTooLarge, Part, Parts};

@@ -1,16 +1,17 @@
 //! What do the bytes of an answer mean for the exchange they answer?
 //!
 //! Invariants: a message that lies whole in the chunk received is not copied. An answer that is
-//! neither JSON nor an event stream is not handed on as a message.
+//! neither JSON nor an event stream is not handed on as a message. Of a large message no more is held
+//! than the limits say: where its exchange allows it, it is handed on as it comes.
 
 use std::ops::Range;
 
-use kern_mcp::http::{Piece, ResponseDecoder, ResponseError, ResponseHead};
+use kern_mcp::http::{HttpLimits, Piece, ResponseDecoder, ResponseError, ResponseHead};
 use kern_mcp::sse;
 use kern_terms::Key;
 
 use super::happening::{Body, Ended, Happening};
-use super::limits::{CHALLENGE_BYTES_MAX, REFUSAL_BYTES_MAX, SESSION_ID_BYTES_MAX};
+use super::limits::{CHALLENGE_BYTES_MAX, LinkLimits, REFUSAL_BYTES_MAX, SESSION_ID_BYTES_MAX};
 
 /// What kind of answer is coming.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub(super) struct Answer {
     status: u16,
     mode: Mode,
     body: Vec<u8>,
+    /// A large message may be handed on in pieces.
+    parts: bool,
+    /// Some of it was.
+    in_parts: bool,
+    /// Bytes of a body that is no event stream.
+    taken: usize,
 }
 
 /// The exchange an answer belongs to, as its happenings name it.
@@ -50,6 +57,11 @@ impl Name {
     fn message(self, body: Body) -> Happening {
         let Self { exchange, tag } = self;
         Happening::Message { exchange, tag, body, event: None, id: None, retry_ms: None }
+    }
+
+    fn part(self, body: Body, last: bool) -> Happening {
+        let Self { exchange, tag } = self;
+        Happening::Part { exchange, tag, body, last, id: None, retry_ms: None }
     }
 
     pub(super) fn ended(self, how: Ended) -> Happening {
@@ -72,11 +84,46 @@ pub(super) struct Reader {
     pub(super) sse: sse::Decoder,
     /// A head cut by the end of a chunk.
     pub(super) partial: Vec<u8>,
+    pub(super) limits: LinkLimits,
+}
+
+impl Reader {
+    pub(super) fn new(limits: LinkLimits) -> Self {
+        let body_bytes_max = limits.body_bytes_max.max(limits.parts_bytes_max);
+        let http = HttpLimits { body_bytes_max, ..HttpLimits::DEFAULT };
+        Self {
+            http: ResponseDecoder::new(http),
+            sse: sse::Decoder::new(limits.body_bytes_max),
+            partial: Vec::new(),
+            limits,
+        }
+    }
+
+    fn parts(&self) -> sse::Parts {
+        let LinkLimits { parts_from_bytes: from_bytes, parts_bytes_max: event_bytes_max, .. } =
+            self.limits;
+        sse::Parts { from_bytes, event_bytes_max }
+    }
 }
 
 impl Answer {
-    pub(super) fn new(body: Vec<u8>) -> Self {
-        Self { status: 0, mode: Mode::Head, body }
+    pub(super) fn new(body: Vec<u8>, parts: bool) -> Self {
+        Self { status: 0, mode: Mode::Head, body, parts, in_parts: false, taken: 0 }
+    }
+
+    /// A large message may be handed on in pieces from now on: nothing of it has come.
+    pub(super) fn allow_parts(&mut self) {
+        self.parts = true;
+    }
+
+    /// Some of a large body was handed on, and more of it may come.
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.in_parts
+    }
+
+    /// Whether it may be.
+    pub(super) fn allows_parts(&self) -> bool {
+        self.parts
     }
 
     /// The buffer, to be used again.
@@ -126,9 +173,9 @@ impl Answer {
                     let start = at + used - data.len();
                     let range = start..start + data.len();
                     if matches!(self.mode, Mode::Events) {
-                        read_events(&mut reader.sse, name, chunk, range, out)?;
+                        read_events(&mut reader.sse, &mut self.in_parts, name, chunk, range, out)?;
                     } else {
-                        self.take_data(chunk, range, &mut here)?;
+                        self.take_data(&reader.limits, name, chunk, range, &mut here, out)?;
                     }
                 }
                 Piece::NeedMore => {
@@ -164,8 +211,13 @@ impl Answer {
         let (used, piece) = reader.http.decode(input).map_err(explain)?;
         match piece {
             Piece::Head(head) => {
+                let most = self.most(&reader.limits, head.is_json() && head.status < 300) as u64;
+                if !head.is_event_stream() && head.body_bytes.is_some_and(|bytes| bytes > most) {
+                    return Err(explain(ResponseError::TooLarge("body")));
+                }
                 self.take_head(&head, name, out);
                 reader.sse.reset();
+                reader.sse.hand_parts(self.parts.then(|| reader.parts()));
                 reader.partial.clear();
                 Ok(Some(used - before))
             }
@@ -206,18 +258,38 @@ impl Answer {
         });
     }
 
+    /// Longest body of what is no event stream.
+    fn most(&self, limits: &LinkLimits, json: bool) -> usize {
+        match self.parts && json {
+            true => limits.parts_bytes_max.max(limits.body_bytes_max),
+            false => limits.body_bytes_max,
+        }
+    }
+
     /// Body bytes of anything but an event stream.
     fn take_data(
         &mut self,
+        limits: &LinkLimits,
+        name: Name,
         chunk: &[u8],
         range: Range<usize>,
         here: &mut Option<Range<usize>>,
+        out: &mut Vec<Happening>,
     ) -> Result<(), String> {
+        self.taken += range.len();
+        if self.taken > self.most(limits, matches!(self.mode, Mode::Json)) {
+            return Err(explain(ResponseError::TooLarge("body")));
+        }
         match &self.mode {
+            Mode::Json if self.in_parts => out.push(name.part(Body::Here(range), false)),
             Mode::Json if self.body.is_empty() && here.is_none() => *here = Some(range),
             Mode::Json => {
                 self.spill(chunk, here.take());
                 self.body.extend_from_slice(&chunk[range]);
+                if self.parts && self.body.len() > limits.parts_from_bytes {
+                    self.in_parts = true;
+                    out.push(name.part(Body::Owned(std::mem::take(&mut self.body)), false));
+                }
             }
             Mode::Refused { .. } => {
                 let room = REFUSAL_BYTES_MAX - self.body.len();
@@ -247,6 +319,7 @@ impl Answer {
             return;
         }
         match here {
+            _ if self.in_parts => out.push(name.part(Body::Here(0..0), true)),
             Some(range) => out.push(name.message(Body::Here(range))),
             None if !self.body.is_empty() => {
                 out.push(name.message(Body::Owned(std::mem::take(&mut self.body))));
@@ -285,19 +358,23 @@ impl Answer {
 
 fn read_events(
     decoder: &mut sse::Decoder,
+    in_parts: &mut bool,
     name: Name,
     chunk: &[u8],
     range: Range<usize>,
     out: &mut Vec<Happening>,
 ) -> Result<(), String> {
     let outcome = decoder.push(&chunk[range], |event| {
-        out.push(Happening::Message {
-            exchange: name.exchange,
-            tag: name.tag,
-            body: locate(chunk, event.data),
-            event: (event.event != "message").then(|| event.event.to_owned()),
-            id: event.id.map(str::to_owned),
-            retry_ms: event.retry,
+        *in_parts = event.part == sse::Part::Piece;
+        let Name { exchange, tag } = name;
+        let (body, id) = (locate(chunk, event.data), event.id.map(str::to_owned));
+        let (retry_ms, last) = (event.retry, event.part == sse::Part::Last);
+        out.push(match event.part {
+            sse::Part::Whole => {
+                let event = (event.event != "message").then(|| event.event.to_owned());
+                Happening::Message { exchange, tag, body, event, id, retry_ms }
+            }
+            _ => Happening::Part { exchange, tag, body, last, id, retry_ms },
         });
     });
     outcome.map_err(|error| error.to_string())

@@ -131,7 +131,7 @@ impl HttpLink {
 
     fn send_again(&mut self, wire: &mut dyn Wire, exchange: Key, pooled: bool) {
         let open = self.exchanges.get_mut(exchange).expect("a bound exchange is open");
-        open.answer = Answer::new(Vec::new());
+        open.answer = Answer::new(Vec::new(), open.answer.allows_parts());
         self.connect_for(wire, exchange, pooled);
     }
 

@@ -39,6 +39,22 @@ pub enum Happening {
         /// The time after which to reconnect, in milliseconds.
         retry_ms: Option<u64>,
     },
+    /// A piece of a message that is too large to be held; the pieces up to the last one are the
+    /// message. Only where [`HttpLink::hand_parts`](super::HttpLink::hand_parts) allowed it.
+    Part {
+        /// The exchange.
+        exchange: Key,
+        /// The caller's word for it.
+        tag: u64,
+        /// The piece.
+        body: Body,
+        /// Nothing of this message follows; what is below is known now.
+        last: bool,
+        /// The event's id.
+        id: Option<String>,
+        /// The time after which to reconnect, in milliseconds.
+        retry_ms: Option<u64>,
+    },
     /// Nothing more comes of this exchange.
     Ended {
         /// The exchange; the key names nothing any more.

@@ -1,7 +1,9 @@
 //! How much may one link to an HTTP server hold, and for how long?
 //!
 //! The sum: `connections_max` pooled connections and as many streams, each with at most one head
-//! (16 KiB) and one answer or event (`body_bytes_max`) in memory, and `queue_max` waiting requests.
+//! (16 KiB) and one answer or event (`body_bytes_max`; `parts_from_bytes` where it is handed on as it
+//! comes) in memory, and `queue_max` waiting requests. Connections whose reading is stopped do not
+//! count: their owner bounds them.
 
 use std::time::Duration;
 
@@ -26,8 +28,12 @@ pub struct LinkLimits {
     pub connections_max: usize,
     /// Requests that wait although every connection allowed is in use.
     pub queue_max: usize,
-    /// Bytes of one answer, or of one event of a stream.
+    /// Bytes of one answer, or of one event of a stream, that is held.
     pub body_bytes_max: usize,
+    /// An answer that may be handed on in pieces is, once it has more bytes than this.
+    pub parts_from_bytes: usize,
+    /// Bytes of one answer that is handed on in pieces.
+    pub parts_bytes_max: usize,
     /// An idle connection is closed after this. Common servers close theirs after 5 s, and who
     /// closes first knows that no request is lost.
     pub idle_close: Duration,
@@ -39,6 +45,8 @@ impl LinkLimits {
         connections_max: 64,
         queue_max: 1024,
         body_bytes_max: 64 * 1024 * 1024,
+        parts_from_bytes: 256 * 1024,
+        parts_bytes_max: 64 * 1024 * 1024,
         idle_close: Duration::from_secs(4),
     };
 }

@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use kern_mcp::http::{HttpLimits, ResponseDecoder};
-use kern_mcp::sse;
 use kern_terms::{Instant, Key, Slab};
 
 use super::answer::{Answer, Name, Reader};
@@ -25,6 +23,10 @@ pub trait Wire {
     fn send(&mut self, stream: Key, parts: &[&[u8]]);
     /// Closes a stream. Nothing about it follows.
     fn close(&mut self, stream: Key);
+    /// Closes a stream from which more comes that nobody wants. Nothing about it follows.
+    fn abort(&mut self, stream: Key);
+    /// Stops (`false`) or resumes reading from a stream. What was read already may still follow.
+    fn read(&mut self, stream: Key, on: bool);
 }
 
 /// A message to send.
@@ -66,6 +68,8 @@ pub(super) struct Connection {
     pub(super) state: Doing,
     /// Counts towards the pool; otherwise it serves one exchange and is closed.
     pub(super) pooled: bool,
+    /// It was taken out of the pool, because its answer is taken slowly.
+    pub(super) slow: bool,
     /// It was idle or carried another exchange before the current one, so the server may have
     /// closed it meanwhile.
     pub(super) reused: bool,
@@ -153,7 +157,8 @@ impl HttpLink {
         last_event_id: Option<&str>,
         tag: u64,
     ) -> Result<Key, LinkError> {
-        if self.connections.values().filter(|c| !c.pooled).count() >= self.limits.connections_max {
+        let streams = self.connections.values().filter(|c| !c.pooled && !c.slow).count();
+        if streams >= self.limits.connections_max {
             return Err(LinkError::QueueFull);
         }
         let mut all = headers.to_vec();
@@ -170,11 +175,16 @@ impl HttpLink {
     /// Gives an exchange up: nothing more is told of it. If the server may have seen the request,
     /// its connection is closed, which in revision 2026-07-28 cancels the request.
     pub fn abort(&mut self, wire: &mut dyn Wire, exchange: Key) {
+        let in_parts = self.exchanges.get(exchange).is_some_and(|open| open.answer.is_in_parts());
         let Some(gone) = self.close_exchange(exchange) else { return };
         match gone {
             Some(stream) => {
                 self.connections.remove(&stream);
-                wire.close(stream);
+                if in_parts {
+                    wire.abort(stream)
+                } else {
+                    wire.close(stream)
+                }
                 self.connect_more(wire);
             }
             None => self.waiting.retain(|waiting| *waiting != exchange),
@@ -191,6 +201,29 @@ impl HttpLink {
         }
         self.idle.clear();
         self.waiting.clear();
+    }
+
+    /// A large answer to `exchange`, which was just posted, may be handed on in pieces.
+    pub fn hand_parts(&mut self, exchange: Key) {
+        if let Some(open) = self.exchanges.get_mut(exchange) {
+            open.answer.allow_parts();
+        }
+    }
+
+    /// Stops reading the answer of an exchange, or goes on. Its connection leaves the pool, so that
+    /// an answer that is taken slowly takes no other request's place.
+    pub fn read(&mut self, wire: &mut dyn Wire, exchange: Key, on: bool) {
+        let Some(stream) = self.exchanges.get(exchange).and_then(|open| open.stream) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&stream) else { return };
+        if connection.state != Doing::Busy(exchange) {
+            return;
+        }
+        connection.slow |= connection.pooled;
+        connection.pooled = false;
+        wire.read(stream, on);
+        self.connect_more(wire);
     }
 
     /// Whether an exchange has not ended.
@@ -293,7 +326,7 @@ impl HttpLink {
     }
 
     fn open(&mut self, tag: u64, request: Vec<u8>, replayable: bool) -> Key {
-        let answer = Answer::new(self.buffer());
+        let answer = Answer::new(self.buffer(), false);
         self.exchanges.insert(Exchange {
             tag,
             request,
@@ -342,15 +375,11 @@ impl HttpLink {
     }
 
     fn connect(&mut self, wire: &mut dyn Wire, exchange: Option<Key>, pooled: bool) -> Key {
-        let http = HttpLimits { body_bytes_max: self.limits.body_bytes_max, ..HttpLimits::DEFAULT };
-        let reader = Reader {
-            http: ResponseDecoder::new(http),
-            sse: sse::Decoder::new(self.limits.body_bytes_max),
-            partial: Vec::new(),
-        };
+        let reader = Reader::new(self.limits);
         let stream = wire.connect();
         let state = Doing::Connecting(exchange);
-        let connection = Connection { reader, state, pooled, reused: false, answered: false };
+        let (slow, reused, answered) = (false, false, false);
+        let connection = Connection { reader, state, pooled, slow, reused, answered };
         let before = self.connections.insert(stream, connection);
         assert!(before.is_none(), "a stream's key is new");
         stream

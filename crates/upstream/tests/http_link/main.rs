@@ -1,5 +1,6 @@
 //! Does a link keep its promises to its owner, whatever the server does?
 
+mod parts;
 mod random;
 mod rig;
 

@@ -14,6 +14,8 @@ pub(crate) const LIMITS: LinkLimits = LinkLimits {
     connections_max: 2,
     queue_max: 2,
     body_bytes_max: 64,
+    parts_from_bytes: 20,
+    parts_bytes_max: 200,
     idle_close: Duration::from_secs(4),
 };
 
@@ -23,6 +25,8 @@ pub(crate) enum Asked {
     Connect(u32),
     Send(u32, String),
     Close(u32),
+    Abort(u32),
+    Read(u32, bool),
 }
 
 #[derive(Default)]
@@ -46,6 +50,14 @@ impl Wire for Script {
 
     fn close(&mut self, stream: Key) {
         self.asked.push(Asked::Close(stream.slot));
+    }
+
+    fn abort(&mut self, stream: Key) {
+        self.asked.push(Asked::Abort(stream.slot));
+    }
+
+    fn read(&mut self, stream: Key, on: bool) {
+        self.asked.push(Asked::Read(stream.slot, on));
     }
 }
 
@@ -138,6 +150,10 @@ pub(crate) fn show(happening: &Happening, chunk: &[u8]) -> String {
                 shown += &format!(" {part}");
             }
             shown + &retry_ms.map_or(String::new(), |ms| format!(" {ms}ms"))
+        }
+        Happening::Part { tag, body, last, id, retry_ms, .. } => {
+            let last = if *last { format!(" last {id:?} {retry_ms:?}") } else { String::new() };
+            format!("{tag} part {}{last}", String::from_utf8_lossy(body.bytes(chunk)))
         }
         Happening::Ended { tag, how, .. } => match how {
             Ended::Complete { status } => format!("{tag} complete {status}"),
