@@ -27,6 +27,8 @@ pub(crate) struct Wire {
     /// The last event's id, and how long to wait before the rest is asked for.
     place: Option<String>,
     retry: Duration,
+    /// Bytes read at a time and the pause before each, of a slow reader.
+    pace: Option<(usize, Duration)>,
 }
 
 /// The head of a response.
@@ -56,7 +58,7 @@ impl Wire {
     fn new(socket: impl Socket + 'static) -> Wire {
         let retry = Duration::from_secs(1);
         let (buffer, events) = (Vec::new(), Vec::new());
-        Wire { socket: Box::new(socket), buffer, events, place: None, retry }
+        Wire { socket: Box::new(socket), buffer, events, place: None, retry, pace: None }
     }
 
     pub(crate) fn tcp(address: SocketAddr) -> Result<Wire, String> {
@@ -91,6 +93,10 @@ impl Wire {
     }
 
     fn fill(&mut self, most: usize) -> Result<(), String> {
+        let most = self.pace.map_or(most, |(most, pause)| {
+            std::thread::sleep(pause);
+            most
+        });
         let mut chunk = vec![0; most];
         match self.socket.read(&mut chunk) {
             Ok(0) => Err("the connection was closed".to_owned()),
@@ -163,20 +169,35 @@ impl Wire {
                 self.exactly(length)
             }
             None if matches!(head.status, 202 | 204) => Ok(Vec::new()),
-            None => Err("neither a length nor a stream".to_owned()),
+            None if head.get("transfer-encoding") == Some("chunked") => {
+                let mut body = Vec::new();
+                while let Some(chunk) = self.chunk()? {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(body)
+            }
+            None => Err("neither a length nor chunks".to_owned()),
         }
     }
 
-    /// The same, `most` bytes at a time with a pause before each.
+    /// The next chunk of a body that comes in chunks; `None` after the last.
+    fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let size = self.line()?;
+        let size = std::str::from_utf8(&size).ok().and_then(|text| {
+            usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16).ok()
+        });
+        let size = size.ok_or("a chunk without a size")?;
+        let mut chunk = self.exactly(size + 2)?;
+        chunk.truncate(size);
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+
+    /// The body of the response to come, `most` bytes at a time with a pause before each.
     pub(crate) fn body_slowly(&mut self, most: usize, pause: Duration) -> Result<Vec<u8>, String> {
-        let head = self.head()?;
-        let length = head.get("content-length").and_then(|text| text.parse().ok());
-        let length: usize = length.ok_or("the answer to a slow reader has no length")?;
-        while self.buffer.len() < length {
-            std::thread::sleep(pause);
-            self.fill(most)?;
-        }
-        Ok(self.buffer.drain(..length).collect())
+        self.pace = Some((most, pause));
+        let body = self.head().and_then(|head| self.body(&head));
+        self.pace = None;
+        body
     }
 
     /// The next event of a stream: its name and its data; `None` at the end.
@@ -191,16 +212,8 @@ impl Wire {
                 }
                 continue;
             }
-            let size = self.line()?;
-            let size = std::str::from_utf8(&size).ok().and_then(|text| {
-                usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16).ok()
-            });
-            let size = size.ok_or("a chunk without a size")?;
-            let chunk = self.exactly(size + 2)?;
-            if size == 0 {
-                return Ok(None);
-            }
-            self.events.extend_from_slice(&chunk[..size]);
+            let Some(chunk) = self.chunk()? else { return Ok(None) };
+            self.events.extend_from_slice(&chunk);
         }
     }
 
